@@ -1,0 +1,92 @@
+"""Fixtures that every test may use, and the count of tests skipped for want of something outside the project."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+OUTSIDE = {"benchmarks": "benchmarks", "browser": "chromium"}
+"""Marker of what a test needs from outside -> fixture that provides it or skips."""
+
+# A suite that gives another verdict on the same code teaches people to run it again.
+hypothesis.settings.register_profile("drofcm", derandomize=True, deadline=None, database=None, print_blob=True)
+hypothesis.settings.load_profile("drofcm")
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def benchmarks() -> Path:
+    """The folder of external problems with published answers."""
+    folder = Path(os.environ.get("DROFCM_BENCHMARKS") or ROOT.parent / "shared" / "benchmarks")
+    if not folder.is_dir():
+        pytest.skip(f"no benchmarks: {folder} does not exist ($DROFCM_BENCHMARKS)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Path of the Chromium that playwright is to drive."""
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.skip("no browser: chromium is not on the path")
+    return path
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--forbid-skips",
+        default="",
+        metavar="WHAT",
+        help=f"fail if a test was skipped for want of one of these, separated by commas: {', '.join(OUTSIDE)}",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    unknown = set(_forbidden(config)) - set(OUTSIDE)
+    if unknown:
+        raise pytest.UsageError(f"--forbid-skips: unknown {', '.join(sorted(unknown))}; known: {', '.join(OUTSIDE)}")
+
+
+def pytest_collection_modifyitems(items: Iterable[pytest.Item]) -> None:
+    for item in items:
+        for marker, fixture in OUTSIDE.items():
+            if fixture in getattr(item, "fixturenames", ()):
+                item.add_marker(marker)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    skips = _skips(config)
+    terminalreporter.write_line("skipped: " + ", ".join(f"{count} for no {what}" for what, count in skips.items()))
+    for what in _forbidden(config):
+        if skips[what]:
+            terminalreporter.write_line(f"--forbid-skips: {skips[what]} skipped for no {what}", red=True)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    skips = _skips(session.config)
+    if session.exitstatus == pytest.ExitCode.OK and any(skips[what] for what in _forbidden(session.config)):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _forbidden(config: pytest.Config) -> list[str]:
+    return [word for word in config.getoption("--forbid-skips").split(",") if word]
+
+
+def _skips(config: pytest.Config) -> dict[str, int]:
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    skipped = reporter.stats.get("skipped", []) if reporter else []
+    return {
+        what: sum(what in report.keywords or f"no {what}" in str(report.longrepr) for report in skipped)
+        for what in OUTSIDE
+    }
