@@ -1,0 +1,1 @@
+"""What every other part of drofcm rests on: names, units, errors and randomness."""

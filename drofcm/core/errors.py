@@ -1,0 +1,109 @@
+"""The errors of drofcm and the form of their messages.
+
+Every message has three parts: where the fault is (file:line, or an array with its labels), what clashed and why
+that is refused, and how to fix it. Input is checked completely before anything is raised, so that a user sees
+all findings at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+__all__ = [
+    "DrofcmError",
+    "Finding",
+    "InfeasibleError",
+    "InputError",
+    "ModelError",
+    "SolveError",
+    "errors_of",
+    "raise_if_any",
+    "shorten",
+    "suggest",
+]
+
+
+class DrofcmError(Exception):
+    """Base of every error that drofcm raises on purpose."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One fault, or one thing worth knowing, in the user's input.
+
+    Attributes
+    ----------
+    where
+        ``file:line:column: key`` for files, the name of the array with its labels otherwise.
+    what
+        What clashed, and why that is refused.
+    fix
+        What the user can do about it.
+    severity
+        An ``"error"`` stops the study, a ``"warning"`` is shown and the study goes on.
+    """
+
+    where: str
+    what: str
+    fix: str = ""
+    severity: Literal["error", "warning"] = "error"
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}" + (f" ({self.fix})" if self.fix else "")
+
+
+class InputError(DrofcmError, ValueError):
+    """The input breaks one or more rules; ``findings`` holds all of them."""
+
+    def __init__(self, findings: Iterable[Finding]) -> None:
+        self.findings = tuple(findings)
+        count = len(self.findings)
+        head = f"{count} problem{'s' if count != 1 else ''} in the input:"
+        super().__init__("\n".join([head, *(f"  {finding}" for finding in self.findings)]))
+
+
+class ModelError(DrofcmError, ValueError):
+    """A declaration breaks a rule of the two-stage DSL; the message names the variable or row."""
+
+
+class SolveError(DrofcmError, RuntimeError):
+    """The solver stopped without a plan that may be reported."""
+
+
+class InfeasibleError(SolveError):
+    """No plan satisfies every row; ``listing`` holds the rows that contradict each other."""
+
+    def __init__(self, message: str, listing: str = "") -> None:
+        self.listing = listing
+        super().__init__(message + (f"\n{listing}" if listing else ""))
+
+
+def errors_of(findings: Iterable[Finding]) -> list[Finding]:
+    """Those findings that stop the study."""
+    return [finding for finding in findings if finding.severity == "error"]
+
+
+def raise_if_any(findings: Iterable[Finding]) -> None:
+    """Raise one ``InputError`` with every finding of severity ``"error"``; return if there is none."""
+    errors = errors_of(findings)
+    if errors:
+        raise InputError(errors)
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """``"did you mean 'x'?"`` for the nearest known word, otherwise the list of known words."""
+    candidates = sorted(str(name) for name in known)
+    near = difflib.get_close_matches(word, candidates, n=1, cutoff=0.6)
+    return f"did you mean {near[0]!r}?" if near else f"known: {shorten(candidates)}"
+
+
+def shorten(labels: Sequence[Any] | np.ndarray, most: int = 6) -> str:
+    """The first labels of a sequence and how many were left out, for messages."""
+    shown = [str(label) for label in list(labels)[:most]]
+    left = len(labels) - len(shown)
+    return ", ".join(shown) + (f" and {left} more" if left > 0 else "")

@@ -1,0 +1,1 @@
+"""The two-stage modelling language: `Stage` and `TwoStageProgram`."""

@@ -1,0 +1,296 @@
+"""`Stage`: the layer over a `linopy.Model` through which one stage of a program is declared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, Literal
+
+import linopy
+import numpy as np
+import pandas as pd
+import xarray as xr
+from linopy.constraints import ConstraintBase
+from linopy.expressions import LinearExpression, QuadraticExpression
+
+from drofcm.core.dims import SCENARIO
+from drofcm.core.errors import ModelError, shorten, suggest
+from drofcm.core.units import labels_where
+from drofcm.dsl.guard import StageModel
+
+__all__ = ["Stage"]
+
+_TERM: Final = "_term"
+_HOLDS = {"<=": np.less_equal, ">=": np.greater_equal, "=": np.equal}
+
+Kind = Literal["first stage", "recourse"]
+
+
+class Stage:
+    """One stage of a two-stage program: names first, dimensions by name, coordinates from the data.
+
+    A stage function receives it as its first argument. Expressions are linopy's; in the recourse every variable gets
+    the ``scenario`` dimension, and variables of the first stage are reached by name.
+
+    Parameters
+    ----------
+    model
+        The model that both stages share.
+    data
+        The labelled data; its coordinates are the labels of all variables.
+    kind
+        ``"first stage"`` or ``"recourse"``.
+    """
+
+    def __init__(self, model: StageModel, data: xr.Dataset, kind: Kind) -> None:
+        self.model: linopy.Model = model
+        self.kind: Kind = kind
+        self.terms: dict[str, LinearExpression] = {}
+        self._data = data
+
+    def __getitem__(self, name: str) -> linopy.Variable:
+        """The variable of that name, of this stage or of the first."""
+        if name not in self.model.variables:
+            raise ModelError(f"no variable is called {name!r} ({suggest(name, self.model.variables)})")
+        return self.model.variables[name]
+
+    def variable(
+        self,
+        name: str,
+        over: str | Sequence[str] = "",
+        lower: float | xr.DataArray = -np.inf,
+        upper: float | xr.DataArray = np.inf,
+        where: xr.DataArray | None = None,
+    ) -> linopy.Variable:
+        """A continuous variable.
+
+        Parameters
+        ----------
+        name
+            Its name, unique in the program.
+        over
+            Dimensions, separated by spaces or as a sequence; in the recourse ``scenario`` is added in front.
+        lower, upper
+            Bounds: numbers, or arrays over some of the variable's dimensions. NaN is refused.
+        where
+            Boolean array over some of the dimensions: the variable exists where it holds. Elsewhere it is absent, and
+            so is every expression it is part of; use ``.fillna(0)`` where an absent variable counts as zero.
+
+        Raises
+        ------
+        ModelError
+            If the name is taken, a dimension is unknown, a bound is NaN or crosses the other, or labels do not match.
+        """
+        return self._declare(name, over, lower, upper, where)
+
+    def nonnegative(
+        self,
+        name: str,
+        over: str | Sequence[str] = "",
+        upper: float | xr.DataArray = np.inf,
+        where: xr.DataArray | None = None,
+    ) -> linopy.Variable:
+        """A continuous variable that is at least zero; see `variable`."""
+        return self._declare(name, over, 0, upper, where)
+
+    def integer(
+        self,
+        name: str,
+        over: str | Sequence[str] = "",
+        lower: float | xr.DataArray = 0,
+        upper: float | xr.DataArray = np.inf,
+        where: xr.DataArray | None = None,
+    ) -> linopy.Variable:
+        """A whole-numbered variable, at least zero unless said otherwise; see `variable`."""
+        return self._declare(name, over, lower, upper, where, integer=True)
+
+    def binary(
+        self, name: str, over: str | Sequence[str] = "", where: xr.DataArray | None = None
+    ) -> linopy.Variable:
+        """A variable that is zero or one; see `variable`."""
+        return self._declare(name, over, 0, 1, where, binary=True)
+
+    def subject_to(self, name: str, row: ConstraintBase, where: xr.DataArray | None = None) -> None:
+        """Add rows to the program.
+
+        Parameters
+        ----------
+        name
+            Name of the rows, unique in the program.
+        row
+            A comparison of expressions; one row per entry of its dimensions.
+        where
+            Boolean array: write the rows where it holds only.
+
+        Raises
+        ------
+        ModelError
+            If ``row`` is not a comparison, has or lacks the scenario dimension against the rule of its stage, comes out
+            absent where it is wanted, or contains no variable and is not fulfilled.
+        """
+        if not isinstance(row, ConstraintBase):
+            raise ModelError(
+                f"row {name!r}: a comparison of expressions (<=, >=, ==) is needed, got {type(row).__name__}"
+                + ("; both sides are constants" if isinstance(row, bool | np.bool_ | xr.DataArray) else "")
+            )
+        if name in self.model.constraints:
+            raise ModelError(f"row {name!r}: the name is taken")
+        dims = [str(dim) for dim in row.coord_dims]
+        self._check_scenario(f"row {name!r}", dims)
+        if where is not None:
+            where = self._checked_mask(f"row {name!r}", where, dims)
+        self._check_rows(name, row, where)
+        self.model.add_constraints(row, name=name, mask=where)
+
+    def record(self, name: str, expression: Any) -> None:
+        """Put a named term, such as a part of the cost, into ``Result.terms``.
+
+        Parameters
+        ----------
+        name
+            Name of the term, unique in the program.
+        expression
+            A linear expression, a variable or a constant; any dimensions in the first stage, ``scenario`` and any
+            others in the recourse.
+        """
+        term = self.linear(f"term {name!r}", expression)
+        if name in self.terms:
+            raise ModelError(f"term {name!r}: the name is taken")
+        self._check_scenario(f"term {name!r}", [str(dim) for dim in term.coord_dims])
+        self.terms[name] = term
+
+    def linear(self, what: str, expression: Any) -> LinearExpression:
+        """``expression`` as a linear one, constants included; refuse anything else."""
+        if isinstance(expression, QuadraticExpression):
+            raise ModelError(f"{what} is not linear: it multiplies two variables")
+        if isinstance(expression, linopy.Variable):
+            return expression.to_linexpr()
+        if isinstance(expression, LinearExpression):
+            return expression
+        if isinstance(expression, int | float | np.number | xr.DataArray):
+            return LinearExpression(xr.DataArray(expression), self.model)
+        raise ModelError(f"{what} must be a linear expression, got {type(expression).__name__}")
+
+    def cost(self, expression: Any) -> LinearExpression:
+        """Check what a stage function returned: a scalar, or one cost per scenario."""
+        what = f"the cost of the {self.kind}"
+        if expression is None:
+            raise ModelError(f"{what} is missing: the stage function returned nothing (0 stands for no cost)")
+        cost = self.linear(what, expression)
+        dims = {str(dim) for dim in cost.coord_dims}
+        if self.kind == "recourse" and not dims:
+            # a constant, or a first-stage expression: the same in every scenario
+            labels = xr.DataArray(np.zeros(self._data.sizes[SCENARIO]), coords=[self._index(SCENARIO, what)])
+            cost = cost + labels
+            dims = {SCENARIO}
+        wanted = {SCENARIO} if self.kind == "recourse" else set()
+        if dims != wanted:
+            surplus = sorted(dims - wanted)
+            raise ModelError(f"{what} has dimension {shorten(surplus)}: sum it over {surplus!r}")
+        absent = cost.const.isnull()
+        if bool(absent.any()):
+            raise ModelError(f"{what} is absent at {labels_where(absent)}: a masked variable is in it; use .fillna(0)")
+        return cost
+
+    def _declare(
+        self,
+        name: str,
+        over: str | Sequence[str],
+        lower: float | xr.DataArray,
+        upper: float | xr.DataArray,
+        where: xr.DataArray | None,
+        **kind: bool,
+    ) -> linopy.Variable:
+        what = f"variable {name!r}"
+        if name in self.model.variables:
+            raise ModelError(f"{what}: the name is taken")
+        dims = over.split() if isinstance(over, str) else list(over)
+        if SCENARIO in dims:
+            if self.kind == "first stage":
+                raise ModelError(f"{what}: the first stage is decided before the scenario is known")
+            raise ModelError(f"{what}: the scenario dimension is added by itself, leave it out of `over`")
+        if len(set(dims)) < len(dims):
+            raise ModelError(f"{what}: a dimension is named twice in {dims}")
+        if self.kind == "recourse":
+            dims = [SCENARIO, *dims]
+        coords = [self._index(dim, what) for dim in dims]
+        mask = None if where is None else self._checked_mask(what, where, dims)
+        low = self._checked_bound(f"{what}: lower bound", lower, dims)
+        high = self._checked_bound(f"{what}: upper bound", upper, dims)
+        crossed = low > high if mask is None else (low > high) & mask
+        if bool(crossed.any()):
+            raise ModelError(f"{what}: lower bound above upper bound at {labels_where(crossed)}")
+        if kind.get("binary"):
+            return self.model.add_variables(coords=coords, name=name, mask=mask, **kind)
+        return self.model.add_variables(lower=low, upper=high, coords=coords, name=name, mask=mask, **kind)
+
+    def _index(self, dim: str, what: str) -> pd.Index:
+        if dim not in self._data.dims:
+            raise ModelError(f"{what}: the data have no dimension {dim!r} ({suggest(dim, map(str, self._data.dims))})")
+        if dim not in self._data.indexes:
+            raise ModelError(f"{what}: dimension {dim!r} of the data has no labels; use assign_coords")
+        return self._data.indexes[dim].rename(dim)
+
+    def _checked_bound(self, what: str, bound: float | xr.DataArray, dims: list[str]) -> xr.DataArray:
+        if not isinstance(bound, xr.DataArray):
+            if np.ndim(bound) > 0:
+                raise ModelError(f"{what}: give arrays dimension names (xarray.DataArray)")
+            bound = xr.DataArray(bound)
+        self._check_labels(what, bound, dims)
+        missing = bound.isnull()
+        if bool(missing.any()):
+            raise ModelError(f"{what} is NaN at {labels_where(missing)}")
+        return bound.drop_vars([name for name in bound.coords if name not in bound.dims])
+
+    def _checked_mask(self, what: str, where: xr.DataArray, dims: list[str]) -> xr.DataArray:
+        if not isinstance(where, xr.DataArray) or where.dtype != bool:
+            raise ModelError(f"{what}: `where` must be a boolean DataArray, got {getattr(where, 'dtype', type(where))}")
+        self._check_labels(f"{what}: `where`", where, dims)
+        where = where.drop_vars([name for name in where.coords if name not in where.dims])
+        shape = {dim: self._index(dim, what) for dim in dims}
+        return where.expand_dims({dim: index for dim, index in shape.items() if dim not in where.dims}).transpose(*dims)
+
+    def _check_labels(self, what: str, array: xr.DataArray, dims: list[str]) -> None:
+        surplus = [str(dim) for dim in array.dims if dim not in dims]
+        if surplus:
+            raise ModelError(f"{what} has dimension {shorten(surplus)} that does not belong to ({shorten(dims)})")
+        for dim in map(str, array.dims):
+            index = self._index(dim, what)
+            if dim not in array.indexes:
+                raise ModelError(f"{what}: dimension {dim!r} has no labels")
+            if not array.indexes[dim].equals(index):
+                raise ModelError(
+                    f"{what}: labels of {dim!r} do not match those of the data: {shorten(array.indexes[dim])} against "
+                    f"{shorten(index)}; select or reindex explicitly"
+                )
+
+    def _check_scenario(self, what: str, dims: list[str]) -> None:
+        if self.kind == "first stage" and SCENARIO in dims:
+            raise ModelError(f"{what} of the first stage has the scenario dimension: decisions there know no scenario")
+        if self.kind == "recourse" and SCENARIO not in dims:
+            raise ModelError(
+                f"{what} of the recourse has no scenario dimension; what holds in every scenario alike belongs to the "
+                "first stage"
+            )
+
+    def _check_rows(self, name: str, row: ConstraintBase, where: xr.DataArray | None) -> None:
+        data = row.data
+        absent = data["rhs"].isnull()
+        wanted = xr.ones_like(absent, dtype=bool) if where is None else where
+        lost = absent & wanted
+        if bool(lost.any()):
+            raise ModelError(
+                f"row {name!r} is absent at {labels_where(lost)}: a masked variable or a shift removed it there. State "
+                "where the row is meant with where=..., let masked variables enter through .fillna(0), and write "
+                "initial conditions as rows of their own."
+            )
+        empty = (data["vars"] == -1).all(_TERM) & wanted & ~absent
+        if bool(empty.any()):
+            sign = np.broadcast_to(np.asarray(data["sign"].values), empty.shape)
+            rhs = data["rhs"].transpose(*empty.dims).values
+            kept = np.select([sign == s for s in _HOLDS], [holds(0.0, rhs + 0.0) for holds in _HOLDS.values()])
+            broken = empty & ~xr.DataArray(kept.astype(bool), coords=empty.coords, dims=empty.dims)
+            if bool(broken.any()):
+                raise ModelError(
+                    f"row {name!r} has no variable at {labels_where(broken)} and is not fulfilled there "
+                    "(it reads 0 against a constant that contradicts it)"
+                )
