@@ -193,6 +193,7 @@ def test_wheel_lists_the_data(wheel: Path, root: Path, packages: list[Path]) -> 
 LOAD_EVERYTHING = """
 import importlib.util, sys
 from pathlib import Path
+import geopandas, pandas
 import drofcm
 from drofcm import data
 
@@ -204,20 +205,20 @@ for name in sys.argv[1:]:
     folder = home / "_data" / name
     findings = data.verify_datapackage(folder)
     assert not findings, findings
-    kind, label = Path(name).parts[-2:]
-    if kind == "feeders":
+    parent, label = Path(name).parts[-2:]
+    kind = {"feeders": "feeder", "catalogue": "catalogue", "traces": "trace", "geo": "area"}[parent]
+    assert data.find_dataset(kind, label) == folder
+    if kind == "feeder":
         table = data.load_feeder(label)
         assert table.sizes["bus"] > table.sizes["line"] > 0
     elif kind == "catalogue":
         assert data.load_catalogue(label).sizes["fcm"] > 0
-    elif kind == "geo":
-        import geopandas
-        layers = sorted(folder.glob("*.gpkg"))
-        assert layers
-        for layer in layers:
-            assert len(geopandas.read_file(layer)) and geopandas.read_file(layer).crs is not None
+    elif kind == "trace":
+        tables = sorted(folder.glob("*.csv"))
+        assert tables and all(len(pandas.read_csv(table)) for table in tables)
     else:
-        raise AssertionError(f"nothing loads {name}")
+        layers = [geopandas.read_file(path) for path in sorted(folder.glob("*.gpkg"))]
+        assert layers and all(len(layer) and layer.crs is not None for layer in layers)
     print(name)
 """
 
