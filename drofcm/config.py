@@ -1,0 +1,442 @@
+"""The study file: what it may say, and every fault in it at once, with file, line and column.
+
+Every quantity carries its unit in the name of its key. Defaults are the parameter set under which the main study was
+developed; `drofcm new` writes them all out, so that nothing a study rests on stays hidden.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import re
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, NamedTuple, Self, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from drofcm.core.document import Document
+from drofcm.core.errors import Finding, InputError, raise_if_any, suggest
+
+__all__ = [
+    "Area",
+    "Catalogue",
+    "DataCentre",
+    "Events",
+    "FeederSection",
+    "Hubs",
+    "Nodes",
+    "Penalties",
+    "Risk",
+    "Shares",
+    "Solver",
+    "StepGroup",
+    "StudyFile",
+    "Tail",
+    "json_schema",
+    "load_study",
+    "resolved",
+]
+
+Location = tuple[str | int, ...]
+
+
+class Broken(NamedTuple):
+    """A rule between keys that does not hold: the key to blame (relative), what clashed and how to fix it."""
+
+    loc: Location
+    what: str
+    fix: str
+
+
+def _as_label(value: Any) -> Any:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Label = Annotated[str, BeforeValidator(_as_label), Field(min_length=1)]
+Labels = Annotated[tuple[Label, ...], Field(strict=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
+NotNegative = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+Slug = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+
+
+class Section(BaseModel):
+    """One mapping of the study file: unknown keys are refused, values are never converted, instances never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    def rules(self) -> Iterator[Broken]:
+        """Rules between the keys of this section that do not hold."""
+        return iter(())
+
+    @model_validator(mode="after")
+    def _obey_rules(self) -> Self:
+        broken = list(self.rules())
+        if broken:
+            text = "; ".join(f"{'.'.join(map(str, rule.loc))}: {rule.what} ({rule.fix})" for rule in broken)
+            raise PydanticCustomError("rules", "{text}", {"text": text, "broken": broken})
+        return self
+
+
+def _twice(labels: Labels, key: str) -> Iterator[Broken]:
+    for place, label in enumerate(labels):
+        if label in labels[:place]:
+            yield Broken((key, place), f"{label!r} is listed twice", "keep one")
+
+
+class FeederSection(Section):
+    """The feeder and its limits."""
+
+    name: str = Field(
+        default="ieee33", min_length=1, description="dataset under datasets/feeders, or a folder beside this file"
+    )
+    source_voltage_pu: Positive = Field(default=1.045, description="voltage at the source bus")
+    voltage_minimum_pu: Positive = Field(default=0.95, description="lower limit of every monitored bus")
+    voltage_maximum_pu: Positive = Field(default=1.05, description="upper limit of every monitored bus")
+    tan_phi: NotNegative = Field(default=0.25, description="reactive over active power of a shock")
+    monitored_buses: Labels | None = Field(default=None, description="buses whose voltage is limited; null: all")
+    monitored_lines: Labels | None = Field(default=None, description="lines whose rating is enforced; null: all")
+
+    def rules(self) -> Iterator[Broken]:
+        """Order of the voltage limits; labels listed twice."""
+        if self.voltage_minimum_pu >= self.voltage_maximum_pu:
+            yield Broken(
+                ("voltage_minimum_pu",),
+                f"{self.voltage_minimum_pu:g} is not below voltage_maximum_pu {self.voltage_maximum_pu:g}",
+                "exchange or correct the two limits",
+            )
+        for key in ("monitored_buses", "monitored_lines"):
+            yield from _twice(getattr(self, key) or (), key)
+
+
+class Area(Section):
+    """Where suppliers, hubs and buses stand, and how roads connect them."""
+
+    name: str = Field(default="loudoun", min_length=1, description="layers under geo, or a folder beside this file")
+    crs: str = Field(default="EPSG:32618", description="projected CRS in which distances are measured")
+    detour: Annotated[float, Field(ge=1)] = Field(default=1.3, description="road distance over straight line")
+    road_speed_km_h: Positive = Field(default=40.0, description="mean speed on the road")
+    distances: str | None = Field(
+        default=None, description="CSV beside this file with columns supplier, hub, distance_km; null: from the layers"
+    )
+
+
+class Catalogue(Section):
+    """The technologies that may be sited."""
+
+    name: str = Field(
+        default="fcm_2026", min_length=1, description="dataset under datasets/catalogue, or a folder beside this file"
+    )
+
+
+class Hubs(Section):
+    """How many hubs, and which."""
+
+    minimum: Annotated[int, Field(ge=0)] = Field(default=0, description="least number of hubs")
+    maximum: Annotated[int, Field(ge=0)] | None = Field(default=None, description="largest number; null: no limit")
+    forced_in: Labels = Field(default=(), description="hubs that must be opened")
+    forced_out: Labels = Field(default=(), description="hubs that must not be opened")
+
+    def rules(self) -> Iterator[Broken]:
+        """Order of the counts; hubs both in and out; more hubs forced in than allowed."""
+        if self.maximum is not None and self.minimum > self.maximum:
+            yield Broken(("minimum",), f"{self.minimum} is above maximum {self.maximum}", "lower it or raise maximum")
+        if self.maximum is not None and len(set(self.forced_in)) > self.maximum:
+            yield Broken(
+                ("forced_in",),
+                f"{len(set(self.forced_in))} hubs are forced in, maximum is {self.maximum}",
+                "force fewer or raise maximum",
+            )
+        for place, hub in enumerate(self.forced_in):
+            if hub in self.forced_out:
+                yield Broken(("forced_in", place), f"{hub!r} is forced in and out at once", "remove it from one list")
+        yield from _twice(self.forced_in, "forced_in")
+        yield from _twice(self.forced_out, "forced_out")
+
+
+class DataCentre(Section):
+    """A data centre on the feeder."""
+
+    bus: Label = Field(description="bus that feeds it")
+    rating_mw: Positive = Field(description="largest surge above the running load")
+    running_mw: NotNegative = Field(default=0.5, description="load before the event, which a drop can take away")
+
+
+class Shares(Section):
+    """Shares of the kinds of events; they sum to one."""
+
+    surge: Share = 0.5
+    training: Share = 0.15
+    drop: Share = 0.2
+    fault: Share = 0.15
+
+    def rules(self) -> Iterator[Broken]:
+        """Shares sum to one."""
+        total = self.surge + self.training + self.drop + self.fault
+        if not math.isclose(total, 1, abs_tol=1e-6):
+            yield Broken((), f"surge + training + drop + fault is {total:g}, not 1", "shares of events must sum to 1")
+
+
+class Events(Section):
+    """The events a plan is made for: generated with the study's seed, or read from a file."""
+
+    rate_per_year: Positive = Field(default=24.0, description="events in a year")
+    scenarios: Annotated[int, Field(ge=1)] = Field(default=20, description="number of events to generate")
+    shares: Shares = Field(default=Shares(), description="what kinds of events there are; they sum to 1")
+    hub_outage_probability: Share = Field(default=0.03, description="chance that the event puts a hub out of use")
+    file: str | None = Field(
+        default=None,
+        description="netCDF beside this file with shock, shock_high, shock_low and probability; null: generate",
+    )
+
+    def rules(self) -> Iterator[Broken]:
+        """Events come from one place."""
+        if self.file is not None:
+            for key in sorted({"scenarios", "shares"} & self.model_fields_set):
+                yield Broken((key,), "has no effect on events that are read from a file", f"remove {key} or file")
+
+
+class StepGroup(Section):
+    """Steps of equal length."""
+
+    count: Annotated[int, Field(ge=1)] = Field(description="number of steps")
+    length: Positive = Field(description="length of each, minutes")
+
+
+class Nodes(Section):
+    """What is asked of the nodes, and what the supply can do for them."""
+
+    stabilise_within_h: Positive = Field(default=0.5, description="time allowed to stabilise, T_i")
+    interruption_h: NotNegative | None = Field(
+        default=None, description="interruption charged when not stabilised; null: as stabilise_within_h"
+    )
+    band_mw: NotNegative = Field(default=0.1, description="imbalance that counts as stable")
+    critical_share: Share = Field(default=0.6, description="share of base load and data-centre rating served first")
+    supply_ramp_mw_h: NotNegative = Field(default=2.4, description="how fast the supply of a node follows")
+    supply_headroom_mw: NotNegative = Field(default=0.4, description="how far the supply of a node follows")
+    feeder_headroom_mw: NotNegative = Field(default=1.2, description="how far it follows, all nodes together")
+    requirement_margin: Annotated[float, Field(ge=1)] = Field(
+        default=1.25, description="modules a node can use over what it needs, so that types can substitute"
+    )
+
+
+class Penalties(Section):
+    """What it costs not to serve."""
+
+    unserved_per_mwh: NotNegative = Field(default=5000.0, description="$, interruption of a node not stabilised, gamma")
+    critical_per_mwh: NotNegative = Field(default=15000.0, description="$, unserved critical energy")
+    flexible_per_mwh: NotNegative = Field(default=4000.0, description="$, unserved flexible energy")
+    surplus_per_mwh: NotNegative = Field(default=800.0, description="$, energy of a drop that is not absorbed")
+    voltage_slack_per_pu2_h: NotNegative = Field(default=2e6, description="$, violation of a voltage limit, squared pu")
+
+    def rules(self) -> Iterator[Broken]:
+        """Critical load is worth at least as much as flexible load."""
+        if self.critical_per_mwh < self.flexible_per_mwh:
+            yield Broken(
+                ("critical_per_mwh",),
+                f"{self.critical_per_mwh:g} is below flexible_per_mwh {self.flexible_per_mwh:g}",
+                "critical load is served first, so it must cost at least as much",
+            )
+
+
+class Tail(Section):
+    """One CVaR term."""
+
+    alpha: Annotated[float, Field(ge=0, lt=1)] = Field(description="confidence level; 0.9 averages the worst 10 %")
+    weight: NotNegative = Field(description="weight of the term")
+
+
+class Risk(Section):
+    """Weights of the risk measures of the yearly recourse cost."""
+
+    expectation: NotNegative = Field(default=0.5, description="weight of the mean")
+    cvar: Annotated[tuple[Tail, ...], Field(strict=False)] = Field(
+        default=(Tail(alpha=0.9, weight=0.5),), description="weights of means of the worst share"
+    )
+    worst_case: NotNegative = Field(default=0.0, description="weight of the worst scenario")
+
+    @property
+    def total(self) -> float:
+        """Sum of the weights."""
+        return self.expectation + self.worst_case + sum(tail.weight for tail in self.cvar)
+
+    def rules(self) -> Iterator[Broken]:
+        """At least one weight is positive."""
+        if self.total <= 0:
+            yield Broken((), "all weights are zero, so events would cost nothing", "give one of them a weight")
+
+
+class Solver(Section):
+    """How, and how far, the program is solved."""
+
+    method: Literal["auto", "extensive", "lshaped"] = "auto"
+    mip_gap: Annotated[float, Field(ge=0, lt=1)] = Field(default=0.01, description="relative gap at which to stop")
+    time_limit_s: Positive | None = Field(default=600.0, description="seconds; null: no limit")
+
+
+class StudyFile(Section):
+    """A study, complete and consistent in itself; what it names is checked against the data when it is assembled."""
+
+    name: Slug = Field(description="lower case, digits and underscore; names the run folder")
+    title: str = Field(default="", description="one line for the head of the report")
+    description: str = Field(default="", description="the question of the study, for the report")
+    problem: Literal["demand_shock"] = "demand_shock"
+    seed: Annotated[int, Field(ge=0)] = Field(description="every random draw depends on it")
+    feeder: FeederSection = FeederSection()
+    area: Area = Area()
+    catalogue: Catalogue = Catalogue()
+    hubs: Hubs = Hubs()
+    budget_per_year: NotNegative | None = Field(default=None, description="$, limit of first-stage cost; null: none")
+    data_centres: Annotated[tuple[DataCentre, ...], Field(strict=False)]
+    events: Events = Events()
+    steps_min: Annotated[tuple[StepGroup, ...], Field(strict=False)] = Field(
+        default=tuple(
+            StepGroup(count=count, length=length)
+            for count, length in ((15, 1.0), (3, 5.0), (2, 15.0), (2, 30.0), (1, 60.0), (1, 120.0), (1, 180.0))
+        ),
+        description="steps after the onset, minutes",
+    )
+    nodes: Nodes = Nodes()
+    penalties: Penalties = Penalties()
+    risk: Risk = Risk()
+    solver: Solver = Solver()
+
+    @property
+    def step_hours(self) -> tuple[float, ...]:
+        """Length of every step, h."""
+        return tuple(group.length / 60 for group in self.steps_min for _ in range(group.count))
+
+    def rules(self) -> Iterator[Broken]:
+        """Rules between sections."""
+        sections = {name: getattr(self, name) for name in type(self).model_fields}
+        return _across(sections)
+
+
+def _horizon(nodes: Nodes, steps_min: tuple[StepGroup, ...]) -> Iterator[Broken]:
+    if not steps_min:
+        yield Broken(("steps_min",), "has no steps", "list at least one group: {count: 15, length: 1}")
+        return
+    horizon = sum(group.count * group.length for group in steps_min) / 60
+    last = horizon - steps_min[-1].length / 60
+    if nodes.stabilise_within_h > last + 1e-9:
+        yield Broken(
+            ("nodes", "stabilise_within_h"),
+            f"{nodes.stabilise_within_h:g} h is beyond the horizon: steps_min end at {horizon:g} h and no step starts "
+            "at or after it, so nothing would say whether a node is stable",
+            "add steps or lower stabilise_within_h",
+        )
+
+
+def _one_per_bus(data_centres: tuple[DataCentre, ...]) -> Iterator[Broken]:
+    if not data_centres:
+        yield Broken(("data_centres",), "lists no data centre", "list at least one: {bus: ..., rating_mw: ...}")
+    seen: set[str] = set()
+    for place, centre in enumerate(data_centres):
+        if centre.bus in seen:
+            yield Broken(("data_centres", place, "bus"), f"bus {centre.bus!r} is given twice", "merge them")
+        seen.add(centre.bus)
+
+
+_ACROSS: Final[tuple[tuple[tuple[str, ...], Callable[..., Iterator[Broken]]], ...]] = (
+    (("nodes", "steps_min"), _horizon),
+    (("data_centres",), _one_per_bus),
+)
+
+
+def _across(sections: dict[str, Any]) -> Iterator[Broken]:
+    for names, rule in _ACROSS:
+        if all(name in sections for name in names):
+            yield from rule(*(sections[name] for name in names))
+
+
+def load_study(path: Path | str) -> StudyFile:
+    """Read and check a study file.
+
+    Parameters
+    ----------
+    path
+        A YAML 1.2 file.
+
+    Raises
+    ------
+    InputError
+        With every fault of the file as ``study.yaml:5:3: solver.mip_gpa: unknown key (did you mean 'mip_gap'?)``:
+        syntax, duplicate keys, unknown keys, missing keys, wrong types, values out of range, rules between keys.
+    """
+    document = Document.read(Path(path))
+    try:
+        study = StudyFile.model_validate(document.values)
+    except ValidationError as error:
+        broken = [fault for details in error.errors() for fault in _faults(details)]
+        broken += [rule for rule in _across(_valid_sections(document.values)) if rule not in broken]
+        broken.sort(key=lambda fault: document.position(fault.loc))
+        findings = [Finding(document.where(loc), what, fix) for loc, what, fix in broken]
+        raise InputError([*document.findings, *findings]) from None
+    raise_if_any(document.findings)
+    return study
+
+
+def _valid_sections(values: dict[str, Any]) -> dict[str, Any]:
+    """The sections that are in order by themselves, so that the rules between them can still be checked."""
+    sections = {}
+    for name, field in StudyFile.model_fields.items():
+        if name in values:
+            # a faulty section has been reported already
+            with contextlib.suppress(ValidationError):
+                sections[name] = _adapter(name).validate_python(values[name])
+        elif not field.is_required():
+            sections[name] = field.get_default()
+    return sections
+
+
+@cache
+def _adapter(name: str) -> TypeAdapter[Any]:
+    field = StudyFile.model_fields[name]
+    annotation: Any = Annotated[field.annotation, field]
+    return TypeAdapter(annotation)
+
+
+def _faults(details: ErrorDetails) -> Iterator[Broken]:
+    """What one finding of pydantic means in the words of this file."""
+    loc = details["loc"]
+    if details["type"] == "rules":
+        yield from (Broken((*loc, *rule.loc), rule.what, rule.fix) for rule in details["ctx"]["broken"])
+    elif details["type"] == "extra_forbidden":
+        yield Broken(loc, "unknown key", suggest(str(loc[-1]), _keys_at(loc[:-1])))
+    elif details["type"] == "missing":
+        yield Broken(loc, "missing", "the key has no default")
+    else:
+        must = re.sub(r"^(Input|String) should ", "must ", details["msg"]).replace("valid tuple", "list")
+        yield Broken(loc, f"{must}, got {details['input']!r}", "")
+
+
+def _keys_at(loc: Location) -> list[str]:
+    """The keys that the section at ``loc`` may have."""
+    section: Any = StudyFile
+    for part in loc:
+        if isinstance(part, str):
+            section = _section_of(section.model_fields[part].annotation)
+    return list(section.model_fields)
+
+
+def _section_of(annotation: Any) -> Any:
+    """The section type inside ``tuple[Section, ...]`` and the like."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := _section_of(part)) is not None), None)
+
+
+def resolved(study: StudyFile) -> dict[str, Any]:
+    """Every key of the study with its value, defaults included, as plain types that YAML and JSON can hold."""
+    values = study.model_dump(mode="json")
+    if study.events.file is not None:
+        del values["events"]["scenarios"], values["events"]["shares"]  # without effect, so load_study refuses them
+    return values
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON schema of study files, for completion and checks in editors."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **StudyFile.model_json_schema()}
