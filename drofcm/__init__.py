@@ -1,0 +1,26 @@
+"""Siting and dispatching flexible capacity on grids with AI data centres, under uncertainty that is not well known."""
+
+from drofcm.core.errors import DrofcmError, Finding, InfeasibleError, InputError, ModelError, SolveError
+from drofcm.dsl.program import TwoStageProgram
+from drofcm.dsl.stage import Stage
+from drofcm.risk.ambiguity import Nominal
+from drofcm.risk.measures import CVaR, Expectation, WorstCase
+from drofcm.risk.weights import worst_case_weights
+from drofcm.solve.result import Result
+
+__all__ = [
+    "CVaR",
+    "DrofcmError",
+    "Expectation",
+    "Finding",
+    "InfeasibleError",
+    "InputError",
+    "ModelError",
+    "Nominal",
+    "Result",
+    "SolveError",
+    "Stage",
+    "TwoStageProgram",
+    "WorstCase",
+    "worst_case_weights",
+]

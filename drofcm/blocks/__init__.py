@@ -1,0 +1,1 @@
+"""Canonical matrices of two-stage programs and the way back to labels."""

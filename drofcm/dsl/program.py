@@ -1,0 +1,311 @@
+"""`TwoStageProgram`: a planning problem declared once, solved in many ways."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import linopy
+import numpy as np
+import pandas as pd
+import xarray as xr
+from linopy.expressions import LinearExpression
+
+from drofcm.blocks.form import TwoStageBlocks, extract
+from drofcm.core.dims import SCENARIO
+from drofcm.core.errors import ModelError
+from drofcm.dsl.guard import StageModel, v1_semantics, watched
+from drofcm.dsl.stage import Kind, Stage
+from drofcm.risk.ambiguity import AmbiguitySet, Nominal
+from drofcm.risk.measures import Expectation, RiskMeasure, as_sum
+from drofcm.risk.reformulate import risk_expression
+from drofcm.risk.weights import check_probability
+from drofcm.solve.extensive import Progress, solve_extensive, versions
+from drofcm.solve.recourse import check_first_stage, result_at
+from drofcm.solve.result import Result
+
+__all__ = ["TwoStageProgram"]
+
+StageFunction = Callable[[Stage, xr.Dataset], Any]
+
+
+@dataclass(frozen=True)
+class _Declared:
+    """Both stages in one model, before risk and objective."""
+
+    model: StageModel
+    first_stage_names: tuple[str, ...]
+    first_stage_cost: LinearExpression
+    recourse_cost: LinearExpression
+    terms: dict[str, LinearExpression]
+
+
+class TwoStageProgram:
+    """A two-stage stochastic program, declared stage by stage on labelled data.
+
+    Parameters
+    ----------
+    data
+        Labelled data. What has the ``scenario`` dimension is uncertain. The optional variable ``probability``
+        (scenario) holds the nominal probabilities; without it all scenarios are equally likely.
+    first_stage, recourse
+        The stage functions, each ``function(stage, data) -> cost``; they may also be given later by decoration. They are
+        called once per set of scenarios and must be pure. The first receives the data without anything that has the
+        scenario dimension and returns a scalar; the second returns one cost per scenario. Functions at module level
+        can be sent to other processes; a nested function would take all data along.
+
+    Raises
+    ------
+    ModelError
+        If the data have no labelled ``scenario`` dimension, or the probabilities are no distribution.
+
+    Examples
+    --------
+    >>> import drofcm as dro
+    >>> import xarray as xr
+    >>> data = xr.Dataset({"demand": ("scenario", [40.0, 60.0])}, coords={"scenario": [0, 1]})
+    >>> program = dro.TwoStageProgram(data)
+    >>> @program.first_stage
+    ... def order(m, data):
+    ...     return 3 * m.nonnegative("ordered")
+    >>> @program.recourse
+    ... def sell(m, data):
+    ...     sold = m.nonnegative("sold", upper=data.demand)
+    ...     m.subject_to("in_stock", sold <= m["ordered"])
+    ...     return -5 * sold
+    >>> round(program.solve().objective, 6)
+    -80.0
+    """
+
+    def __init__(
+        self,
+        data: xr.Dataset,
+        first_stage: StageFunction | None = None,
+        recourse: StageFunction | None = None,
+    ) -> None:
+        if SCENARIO not in data.dims or SCENARIO not in data.indexes:
+            raise ModelError(
+                f"the data need a {SCENARIO!r} dimension with labels (assign_coords); a certain program has one scenario"
+            )
+        if not data.indexes[SCENARIO].is_unique:
+            raise ModelError(f"labels of {SCENARIO!r} are not unique")
+        count = data.sizes[SCENARIO]
+        if "probability" not in data:
+            data = data.assign(probability=(SCENARIO, np.full(count, 1 / count)))
+        if data["probability"].dims != (SCENARIO,):
+            raise ModelError(f"probability must have the dimension {SCENARIO!r} only, has {data['probability'].dims}")
+        try:
+            check_probability(data["probability"])
+        except ValueError as error:
+            raise ModelError(str(error)) from None
+        self.data = data
+        self._functions: dict[Kind, StageFunction | None] = {"first stage": first_stage, "recourse": recourse}
+
+    def first_stage(self, function: StageFunction) -> StageFunction:
+        """Decorator: what is decided before the event."""
+        self._functions["first stage"] = function
+        return function
+
+    def recourse(self, function: StageFunction) -> StageFunction:
+        """Decorator: what is decided after it, in every scenario."""
+        self._functions["recourse"] = function
+        return function
+
+    @property
+    def probability(self) -> xr.DataArray:
+        """Nominal probability, (scenario)."""
+        return self.data["probability"].reset_coords(drop=True).astype(float)
+
+    def extensive_form(
+        self, risk: RiskMeasure | None = None, ambiguity: AmbiguitySet | None = None
+    ) -> linopy.Model:
+        """The whole program as one `linopy.Model`: look at it, extend it, or hand it to any solver linopy knows.
+
+        Parameters
+        ----------
+        risk
+            Risk measure of the recourse cost; the expectation if left out.
+        ambiguity
+            Ambiguity set; the nominal distribution if left out.
+
+        Raises
+        ------
+        ModelError
+            If a stage breaks a rule of the language.
+        """
+        declared = self._declare()
+        self._extract(declared)
+        return self._with_risk(declared, risk or Expectation(), ambiguity or Nominal())
+
+    def blocks(self) -> TwoStageBlocks:
+        """The program as canonical matrices with the way back to labels.
+
+        Raises
+        ------
+        ModelError
+            If a stage breaks a rule of the language, or scenarios are coupled.
+        """
+        return self._extract(self._declare())
+
+    def solve(
+        self,
+        risk: RiskMeasure | None = None,
+        ambiguity: AmbiguitySet | None = None,
+        method: Literal["auto", "extensive"] = "auto",
+        gap: float = 1e-3,
+        time_limit: float | None = None,
+        start: xr.Dataset | None = None,
+        progress: Progress | None = None,
+    ) -> Result:
+        """Find the plan that minimises first-stage cost plus the risk of the recourse cost.
+
+        Parameters
+        ----------
+        risk
+            Risk measure of the recourse cost; the expectation if left out.
+        ambiguity
+            Ambiguity set; the nominal distribution if left out.
+        method
+            ``"extensive"``: one mixed-integer problem; ``"auto"`` chooses it.
+        gap
+            Relative gap at which the search may stop.
+        time_limit
+            Seconds; None for no limit. A search that hits it returns its best plan with valid bounds.
+        start
+            A plan to start from, labelled as `Result.first_stage`.
+        progress
+            Called with seconds, lower bound and upper bound while the search runs.
+
+        Raises
+        ------
+        ModelError
+            If a stage breaks a rule of the language.
+        InfeasibleError
+            If no plan exists; with the rows that contradict each other.
+        SolveError
+            If the program is unbounded, or a limit was hit before any plan was found.
+        """
+        if method not in ("auto", "extensive"):
+            raise ValueError(f"method must be 'auto' or 'extensive', got {method!r}")
+        if not gap >= 0:
+            raise ValueError(f"gap must be at least 0, got {gap!r}")
+        risk, ambiguity = risk or Expectation(), ambiguity or Nominal()
+        declared = self._declare()
+        blocks = self._extract(declared)
+        model = self._with_risk(declared, risk, ambiguity)
+        return solve_extensive(
+            model, blocks, risk, ambiguity, gap=gap, time_limit=time_limit, start=start, progress=progress
+        )
+
+    def evaluate(
+        self, plan: xr.Dataset, risk: RiskMeasure | None = None, ambiguity: AmbiguitySet | None = None
+    ) -> Result:
+        """The cost of a given plan, with the recourse of every scenario solved with its integers.
+
+        Parameters
+        ----------
+        plan
+            Every variable of the first stage, labelled as declared.
+        risk, ambiguity
+            As in `solve`.
+
+        Raises
+        ------
+        ModelError
+            If the plan's variables or labels do not match the program.
+        InfeasibleError
+            If the plan breaks a first-stage row, or a scenario has no recourse at it.
+        """
+        risk, ambiguity = risk or Expectation(), ambiguity or Nominal()
+        blocks = self.blocks()
+        x = blocks.first_stage_columns(plan)
+        check_first_stage(blocks, x)
+        return result_at(
+            blocks,
+            x,
+            risk,
+            ambiguity,
+            status="evaluated",
+            lower_bound=-np.inf,
+            log=pd.DataFrame(columns=["seconds", "lower_bound", "upper_bound", "gap", "phase"]),
+            provenance={
+                "method": "evaluate",
+                "risk": str(risk),
+                "ambiguity": str(ambiguity),
+                "lower_bound": "none: the plan was given",
+                "versions": versions(),
+            },
+        )
+
+    def _declare(self) -> _Declared:
+        model = StageModel()
+        certain = self.data.drop_dims(SCENARIO)
+        first = self._run("first stage", Stage(model, certain, "first stage"), certain)
+        names = tuple(str(name) for name in model.variables)
+        rows = set(model.constraints)
+        for name, row in model.constraints.items():
+            if SCENARIO in row.coord_dims:
+                raise ModelError(f"row {name!r} of the first stage has the scenario dimension")
+        second = self._run("recourse", Stage(model, self.data, "recourse"), self.data)
+        for name, variable in model.variables.items():
+            if name not in names and SCENARIO not in variable.dims:
+                raise ModelError(f"variable {name!r} of the recourse has no scenario dimension")
+        for name, row in model.constraints.items():
+            if name not in rows and SCENARIO not in row.coord_dims:
+                raise ModelError(f"row {name!r} of the recourse has no scenario dimension")
+        twice = sorted(first[1].keys() & second[1].keys())
+        if twice:
+            raise ModelError(f"term {twice[0]!r} is recorded in both stages")
+        return _Declared(model, names, first[0], second[0], {**first[1], **second[1]})
+
+    def _run(
+        self, kind: Kind, stage: Stage, data: xr.Dataset
+    ) -> tuple[LinearExpression, dict[str, LinearExpression]]:
+        function = self._functions[kind]
+        if function is None:
+            decorator = "first_stage" if kind == "first stage" else "recourse"
+            raise ModelError(f"the program has no {kind}: decorate a function with @program.{decorator}")
+        model = stage.model
+        assert isinstance(model, StageModel)
+        with watched(model):
+            try:
+                cost = function(stage, data)
+            except ModelError:
+                raise
+            except (ValueError, KeyError, AttributeError, TypeError) as error:
+                raise ModelError(f"in the {kind}, {_where(error, function)}: {error}") from error
+            return stage.cost(cost), stage.terms
+
+    def _extract(self, declared: _Declared) -> TwoStageBlocks:
+        return extract(
+            declared.model,
+            declared.first_stage_names,
+            declared.first_stage_cost,
+            declared.recourse_cost,
+            declared.terms,
+            self.probability,
+        )
+
+    def _with_risk(self, declared: _Declared, risk: RiskMeasure, ambiguity: AmbiguitySet) -> linopy.Model:
+        model = declared.model
+        as_sum(risk)
+        with v1_semantics():
+            recourse = risk_expression(model, risk, ambiguity, declared.recourse_cost, self.probability)
+            objective = declared.first_stage_cost + recourse
+            constant = float(objective.const)
+            if constant != 0:
+                # linopy refuses a constant in the objective; a variable that is one carries it
+                one = model.add_variables(lower=1, upper=1, name="objective_constant")
+                objective = objective - constant + constant * one
+            model.add_objective(objective)
+        return model
+
+
+def _where(error: Exception, function: StageFunction) -> str:
+    code = function.__code__
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if frame.filename == code.co_filename:
+            return f"{code.co_name}, line {frame.lineno}: {frame.line}"
+    return code.co_name

@@ -1,0 +1,1 @@
+"""One page per planning problem, equation by equation."""

@@ -1,0 +1,1 @@
+"""Risk measures, ambiguity sets and the scenario weights they imply."""

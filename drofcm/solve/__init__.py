@@ -1,0 +1,1 @@
+"""Solution methods: what turns a declared program into a certified Result."""

@@ -1,0 +1,122 @@
+"""`Result`: a plan with its recourse, its bounds and where they come from."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+import xarray as xr
+
+from drofcm.core.errors import InputError, Finding
+
+__all__ = ["Result", "Status"]
+
+Status = Literal["optimal", "time_limit", "interrupted", "evaluated"]
+
+_GROUPS = ("first_stage", "recourse", "terms")
+_SERIES = ("recourse_cost", "probability", "worst_case_probability", "risk_weight")
+_NUMBERS = ("objective", "lower_bound", "upper_bound", "gap")
+
+
+@dataclass(frozen=True)
+class Result:
+    """A plan, the recourse re-solved at it in every scenario, and valid bounds.
+
+    Attributes
+    ----------
+    first_stage, recourse
+        The variables, labelled as declared; NaN where a variable does not exist.
+    terms
+        The recorded terms of both stages.
+    recourse_cost
+        Optimal recourse cost at the plan, (scenario).
+    probability
+        Nominal probability, (scenario).
+    worst_case_probability
+        The distribution nature picks from the ambiguity set at the plan, (scenario); sums to one.
+    risk_weight
+        Weights w with rho = sum(w * recourse_cost), (scenario); sum to the sum of the weights of the risk measure.
+    objective
+        First-stage cost plus the risk of ``recourse_cost``.
+    lower_bound, upper_bound
+        No plan costs less than the lower bound; the upper bound is the cost of this plan. Their origin stands in
+        ``provenance``. A plan that was evaluated, not optimised, has a lower bound of minus infinity.
+    gap
+        (upper_bound - lower_bound) / abs(upper_bound).
+    status
+        ``"optimal"``: within the gap asked for; ``"time_limit"`` or ``"interrupted"``: the best plan so far;
+        ``"evaluated"``: a plan that was given.
+    log
+        One row per report of the search: seconds, phase, lower_bound, upper_bound, gap.
+    provenance
+        Settings, versions, origin of the bounds.
+    """
+
+    first_stage: xr.Dataset
+    recourse: xr.Dataset
+    terms: xr.Dataset
+    recourse_cost: xr.DataArray
+    probability: xr.DataArray
+    worst_case_probability: xr.DataArray
+    risk_weight: xr.DataArray
+    objective: float
+    lower_bound: float
+    upper_bound: float
+    gap: float
+    status: Status
+    log: pd.DataFrame
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.status}: objective {self.objective:,.6g}, lower bound {self.lower_bound:,.6g}, gap {self.gap:.3%}, "
+            f"{self.recourse_cost.sizes['scenario']} scenarios"
+        )
+
+    def to_netcdf(self, path: str | os.PathLike[str]) -> None:
+        """Write everything to one netCDF file; the file appears complete or not at all."""
+        path = Path(path)
+        tree = {f"/{name}": getattr(self, name) for name in _GROUPS}
+        tree["/scenario"] = xr.Dataset({name: getattr(self, name) for name in _SERIES})
+        # columns of numbers and of text only, so that the log survives as it is
+        tree["/log"] = xr.Dataset.from_dataframe(self.log.rename_axis("row"))
+        root = xr.Dataset(attrs={"status": self.status, "provenance": json.dumps(self.provenance)})
+        tree["/"] = root.assign({name: float(getattr(self, name)) for name in _NUMBERS})
+        temporary = path.with_name(path.name + ".part")
+        try:
+            xr.DataTree.from_dict(tree).to_netcdf(temporary, engine="netcdf4")
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    @classmethod
+    def from_netcdf(cls, path: str | os.PathLike[str]) -> Result:
+        """Read what `to_netcdf` wrote.
+
+        Raises
+        ------
+        InputError
+            If the file is not a drofcm result.
+        """
+        try:
+            with xr.open_datatree(path, engine="netcdf4") as opened:
+                tree = opened.load()
+        except (OSError, ValueError) as error:
+            raise InputError([Finding(str(path), f"cannot be read as a result: {error}")]) from error
+        if "status" not in tree.attrs:
+            raise InputError([Finding(str(path), "is not a result of drofcm", "give a result.nc from a run folder")])
+        groups: dict[str, Any] = {name: tree[name].to_dataset(inherit=False) for name in _GROUPS}
+        scenario = tree["scenario"].to_dataset(inherit=False)
+        log = tree["log"].to_dataset(inherit=False).to_dataframe().rename_axis(None)
+        return cls(
+            **groups,
+            **{name: scenario[name] for name in _SERIES},
+            **{name: float(tree[name]) for name in _NUMBERS},
+            status=tree.attrs["status"],
+            log=log,
+            provenance=json.loads(tree.attrs["provenance"]),
+        )
