@@ -1,0 +1,460 @@
+"""Data folders: finding them, checking them against their descriptor, and reading them as labelled tables.
+
+Every folder below ``datasets`` and ``geo`` is a Frictionless Data Package: tables in open formats beside a
+``datapackage.yaml`` that names source, licence, sha256 and the columns with their units. Nothing is read from a
+folder whose files differ from that descriptor, and no unit is converted silently.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, TypeAlias
+
+import numpy as np
+import pydantic
+import pyogrio
+import xarray as xr
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError
+
+from drofcm.core.dims import DEMAND_SHOCK_DATA
+from drofcm.core.errors import Finding, InputError, raise_if_any, shorten, suggest
+from drofcm.core.units import Quantity
+
+__all__ = [
+    "CATALOGUE",
+    "FEEDER_BUSES",
+    "FEEDER_LINES",
+    "DataPackage",
+    "find_dataset",
+    "load_catalogue",
+    "load_feeder",
+    "read_datapackage",
+    "verify_datapackage",
+]
+
+Kind: TypeAlias = Literal["feeder", "catalogue", "trace", "area"]
+
+DESCRIPTOR: Final = "datapackage.yaml"
+FOLDERS: Final[dict[str, str]] = {
+    "feeder": "datasets/feeders",
+    "catalogue": "datasets/catalogue",
+    "trace": "datasets/traces",
+    "area": "geo",
+}
+
+FEEDER_BUSES: Final = {name: DEMAND_SHOCK_DATA[name] for name in ("base_load", "base_reactive")}
+"""Quantities of ``buses.csv``, over bus."""
+
+FEEDER_LINES: Final = {
+    "resistance": Quantity("ohm", ("line",), "series resistance of the line", "r_e", lower=0),
+    "reactance": Quantity("ohm", ("line",), "series reactance of the line", "x_e", lower=0),
+    "rating": DEMAND_SHOCK_DATA["rating"],
+}
+"""Quantities of ``lines.csv``, over line."""
+
+CATALOGUE: Final = {name: quantity for name, quantity in DEMAND_SHOCK_DATA.items() if quantity.dims == ("fcm",)} | {
+    "shortfall_penalty": Quantity("$/module", ("fcm",), "missing module", "P_l", lower=0)
+}
+"""Quantities of ``technologies.csv``, over fcm."""
+
+
+# ==== The descriptor ====================================================================================
+
+
+class _Model(pydantic.BaseModel):
+    # The standard lets a package carry keys of its own, so unknown keys stand; what drofcm needs is required.
+    model_config = pydantic.ConfigDict(extra="allow", frozen=True, populate_by_name=True)
+
+
+class Column(_Model):
+    """A column of a table; numbers must state their unit (``"1"`` for shares, flags and factors)."""
+
+    name: str
+    type: Literal["string", "number", "integer", "boolean", "date", "datetime", "geojson", "geopoint", "any"]
+    description: str
+    unit: str | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _numbers_have_units(self) -> Column:
+        if self.type in ("number", "integer") and not self.unit:
+            raise ValueError(f"column {self.name!r} holds numbers and states no unit")
+        return self
+
+
+class TableSchema(_Model):
+    """The columns of a table, in the order of the file."""
+
+    fields_: tuple[Column, ...] = pydantic.Field(alias="fields", min_length=1)
+
+
+class Resource(_Model):
+    """One file of the package."""
+
+    name: str
+    path: str
+    hash: str = pydantic.Field(pattern=r"^sha256:[0-9a-f]{64}$")
+    format: str
+    table: TableSchema | None = pydantic.Field(default=None, alias="schema")
+
+
+class Source(_Model):
+    """Where the figures come from."""
+
+    title: str
+
+
+class FeederFacts(_Model):
+    """What a feeder needs besides its tables."""
+
+    nominal_kv: Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
+    source_bus: str | tuple[str, ...]
+
+
+class DataPackage(_Model):
+    """``datapackage.yaml``: the Frictionless descriptor of a data folder.
+
+    Besides the standard's keys a feeder states ``feeder: {nominal_kv, source_bus}``; geographic packages state
+    ``crs`` and ``bbox``.
+    """
+
+    name: str
+    title: str
+    description: str
+    sources: tuple[Source, ...] = pydantic.Field(min_length=1)
+    licenses: tuple[dict[str, Any], ...] = pydantic.Field(min_length=1)
+    resources: tuple[Resource, ...] = pydantic.Field(min_length=1)
+    feeder: FeederFacts | None = None
+
+
+def read_datapackage(folder: Path | str) -> DataPackage:
+    """The descriptor of a data folder.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, is not YAML or breaks the model; findings carry ``file:line:column: key``.
+    """
+    package, findings = _read_descriptor(Path(folder))
+    raise_if_any(findings)
+    assert package is not None  # without a package there is a finding
+    return package
+
+
+def _read_descriptor(folder: Path) -> tuple[DataPackage | None, list[Finding]]:
+    path = folder / DESCRIPTOR
+    if not path.is_file():
+        return None, [Finding(str(path), "no such file", "every data folder is described by a data package")]
+    try:
+        document = YAML(typ="rt").load(path.read_text(encoding="utf-8"))
+    except MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+        return None, [Finding(f"{path}{place}", f"not valid YAML: {error.problem}")]
+    try:
+        return DataPackage.model_validate(document), []
+    except pydantic.ValidationError as error:
+        return None, [
+            Finding(f"{path}:{_position(document, fault['loc'])}: {_dotted(fault['loc'])}", _plain(fault))
+            for fault in error.errors()
+        ]
+
+
+def _position(document: Any, loc: Sequence[int | str]) -> str:
+    """``line:column`` of the deepest part of ``loc`` that stands in the YAML document."""
+    line, column, here = 0, 0, document
+    for key in loc:
+        marks = getattr(here, "lc", None)
+        if marks is None or not marks.data or key not in marks.data:
+            break
+        line, column = marks.data[key][:2]
+        here = here[key]
+    return f"{line + 1}:{column + 1}"
+
+
+def _dotted(loc: Sequence[int | str]) -> str:
+    return ".".join(str(key) for key in loc)
+
+
+def _plain(fault: Mapping[str, Any]) -> str:
+    return str(fault["msg"]).removeprefix("Value error, ")
+
+
+# ==== Finding and verifying =============================================================================
+
+
+def find_dataset(kind: Kind, name: str) -> Path:
+    """The folder of a dataset that comes with drofcm.
+
+    The data of an installed package are looked up first (``drofcm/_data``), then those of the checkout.
+
+    Parameters
+    ----------
+    kind
+        ``"feeder"``, ``"catalogue"``, ``"trace"`` or ``"area"``.
+    name
+        Name of the folder, for example ``"ieee33"``.
+
+    Raises
+    ------
+    InputError
+        If there is no such kind or dataset; the message proposes what exists.
+    """
+    if kind not in FOLDERS:
+        raise InputError([Finding("find_dataset", f"unknown kind of dataset {kind!r}", suggest(kind, FOLDERS))])
+    package = Path(__file__).resolve().parent
+    shelves = [root / FOLDERS[kind] for root in (package / "_data", package.parent)]
+    known = {
+        folder.name: folder
+        for shelf in reversed(shelves)
+        if shelf.is_dir()
+        for folder in shelf.iterdir()
+        if (folder / DESCRIPTOR).is_file()
+    }
+    if name not in known:
+        raise InputError([Finding(f"{kind} {name!r}", "no such dataset", suggest(name, known))])
+    return known[name]
+
+
+def verify_datapackage(folder: Path | str) -> list[Finding]:
+    """Check a data folder against its ``datapackage.yaml``; return every finding.
+
+    Errors: the descriptor breaks the model, a file is missing or lies outside the folder, its sha256 differs, the
+    columns of a table differ from those described, numbers without unit. A file that the descriptor does not list
+    is a warning, because nobody can tell where it comes from.
+    """
+    folder = Path(folder)
+    package, findings = _read_descriptor(folder)
+    if package is not None:
+        findings += _verify_files(folder, package)
+    return findings
+
+
+def _verify_files(folder: Path, package: DataPackage) -> Iterator[Finding]:
+    for resource in package.resources:
+        path = folder / resource.path
+        if not path.resolve().is_relative_to(folder.resolve()):
+            yield Finding(str(path), "lies outside the data folder")
+        elif not path.is_file():
+            yield Finding(str(path), f"no such file, but resource {resource.name!r} of {DESCRIPTOR}")
+        else:
+            yield from _verify_file(path, resource)
+    described = {(folder / resource.path).resolve() for resource in package.resources}
+    for path in sorted(folder.rglob("*")):
+        apart = path.name.startswith((".", "README", "LICENSE", DESCRIPTOR)) or path.suffix == ".py"
+        if path.is_file() and not apart and path.resolve() not in described:
+            yield Finding(str(path), f"not a resource of {DESCRIPTOR}", "list it or remove it", "warning")
+
+
+def _verify_file(path: Path, resource: Resource) -> Iterator[Finding]:
+    digest = f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+    if digest != resource.hash:
+        yield Finding(
+            str(path),
+            f"sha256 differs from {DESCRIPTOR}: the file is not the one described",
+            f"restore it, or if the change is meant write hash: {digest}",
+        )
+    if resource.table is None:
+        if resource.format in ("csv", "gpkg"):
+            yield Finding(str(path), f"resource {resource.name!r} has no schema", "describe its columns with units")
+        return
+    described = [column.name for column in resource.table.fields_]
+    if resource.format == "csv":
+        found = _header(path)
+    elif resource.format == "gpkg":
+        # The geometry is part of the format and not a column of the table.
+        found = [str(name) for name in pyogrio.read_info(path)["fields"]]
+        described = [name for name in described if name not in ("geometry", "geom")]
+    else:
+        return
+    if found != described:
+        missing, surplus = sorted(set(described) - set(found)), sorted(set(found) - set(described))
+        parts = [f"missing {shorten(missing)}"] * bool(missing) + [f"undescribed {shorten(surplus)}"] * bool(surplus)
+        yield Finding(
+            f"{path}:1" if resource.format == "csv" else str(path),
+            f"columns differ from {DESCRIPTOR}: {'; '.join(parts) or 'their order'}",
+            f"described: {', '.join(described)}",
+        )
+
+
+def _header(path: Path) -> list[str]:
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        return next(csv.reader(file), [])
+
+
+# ==== Tables ============================================================================================
+
+
+@dataclass(frozen=True)
+class _Package:
+    """A data folder under examination: its descriptor and everything found so far."""
+
+    folder: Path
+    package: DataPackage | None
+    findings: list[Finding]
+
+    @classmethod
+    def open(cls, kind: Kind, name_or_folder: str | Path) -> _Package:
+        is_folder = isinstance(name_or_folder, Path) or os.sep in name_or_folder
+        folder = Path(name_or_folder) if is_folder else find_dataset(kind, str(name_or_folder))
+        package, findings = _read_descriptor(folder)
+        if package is not None:
+            findings += _verify_files(folder, package)
+        return cls(folder, package, findings)
+
+    def table(self, name: str, texts: Sequence[str], quantities: Mapping[str, Quantity], dim: str) -> xr.Dataset:
+        """Read resource ``name`` as a Dataset over ``dim``, whose labels are the first column of ``texts``."""
+        resource = self._resource(name)
+        if resource is None or resource.table is None or not (self.folder / resource.path).is_file():
+            return xr.Dataset()
+        described = {column.name: column for column in resource.table.fields_}
+        wanted = [*texts, *quantities]
+        path = self.folder / resource.path
+        for column in wanted:
+            if column not in described:
+                self.findings.append(Finding(f"{path}:1", f"column {column!r} is missing", f"needed: {shorten(wanted, 99)}"))
+        for column, quantity in quantities.items():
+            if column in described and described[column].unit != quantity.unit:
+                self.findings.append(
+                    Finding(
+                        f"{self.folder / DESCRIPTOR}: resource {name!r}, column {column!r}",
+                        f"unit is {described[column].unit!r}, {quantity.unit!r} is needed",
+                        "convert the values and state the unit; nothing is converted silently",
+                    )
+                )
+        rows = self._rows(path, _row_model(texts, quantities), texts[0])
+        variables: dict[str, Any] = {
+            column: (dim, np.array([getattr(row, column) for row in rows], dtype=str)) for column in texts[1:]
+        }
+        for column, quantity in quantities.items():
+            dtype = np.int64 if quantity.integer else np.float64
+            values = np.array([getattr(row, column) for row in rows], dtype=dtype)
+            variables[column] = (dim, values, {"units": quantity.unit, "long_name": quantity.description})
+        return xr.Dataset(variables, coords={dim: np.array([getattr(row, texts[0]) for row in rows], dtype=str)})
+
+    def _resource(self, name: str) -> Resource | None:
+        resources = {} if self.package is None else {resource.name: resource for resource in self.package.resources}
+        if self.package is not None and name not in resources:
+            where = str(self.folder / DESCRIPTOR)
+            self.findings.append(Finding(where, f"resource {name!r} is missing", suggest(name, resources)))
+        return resources.get(name)
+
+    def _rows(self, path: Path, model: type[pydantic.BaseModel], key: str) -> list[Any]:
+        """The rows that are sound; a finding with file, line and column for every cell that is not."""
+        rows: list[Any] = []
+        first_line: dict[str, int] = {}
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, restkey="")
+            for cells in reader:
+                line = reader.line_num
+                if "" in cells or None in cells.values():
+                    self.findings.append(Finding(f"{path}:{line}", "number of cells differs from the header"))
+                    continue
+                try:
+                    rows.append(model.model_validate({name: cell.strip() for name, cell in cells.items()}))
+                except pydantic.ValidationError as error:
+                    # A column that is missing altogether is one finding, not one per row.
+                    self.findings += [
+                        Finding(f"{path}:{line}: {_dotted(fault['loc'])}", f"{_plain(fault)}, is {fault['input']!r}")
+                        for fault in error.errors()
+                        if fault["type"] != "missing"
+                    ]
+                label = cells.get(key, "").strip()
+                if label in first_line:
+                    self.findings.append(
+                        Finding(f"{path}:{line}: {key}", f"label {label!r} stands already in line {first_line[label]}")
+                    )
+                first_line.setdefault(label, line)
+        if not first_line:
+            self.findings.append(Finding(str(path), "the table has no rows"))
+        return rows
+
+
+def _row_model(texts: Sequence[str], quantities: Mapping[str, Quantity]) -> type[pydantic.BaseModel]:
+    columns: dict[str, Any] = {name: (Annotated[str, pydantic.Field(min_length=1)], ...) for name in texts}
+    for name, quantity in quantities.items():
+        lower = None if quantity.lower == -np.inf else quantity.lower
+        upper = None if quantity.upper == np.inf else quantity.upper
+        bounds = {"gt": lower} if quantity.above else {"ge": lower}
+        kind = int if quantity.integer else float
+        finite = {} if quantity.integer else {"allow_inf_nan": False}
+        columns[name] = (Annotated[kind, pydantic.Field(le=upper, **bounds, **finite)], ...)
+    return pydantic.create_model("Row", **columns)
+
+
+def load_feeder(name_or_folder: str | Path) -> xr.Dataset:
+    """A feeder as labelled tables.
+
+    Parameters
+    ----------
+    name_or_folder
+        Name of a dataset (``"ieee33"``), or a folder: a ``Path``, or a text with a path separator.
+
+    Returns
+    -------
+    xr.Dataset
+        ``base_load`` [MW] and ``base_reactive`` [Mvar] over ``bus``; ``from_bus``, ``to_bus`` (labels),
+        ``resistance`` and ``reactance`` [ohm] and ``rating`` [MVA] over ``line``. Attributes: ``name``,
+        ``nominal_kv`` and ``source_bus`` (a label, or a list of labels where there are several sources).
+
+    Raises
+    ------
+    InputError
+        With every finding: descriptor, sha256, columns, units, and each bad cell as ``file:line: column``.
+        Whether the feeder is radial is checked by `drofcm.network.feeder.Feeder`.
+    """
+    source = _Package.open("feeder", name_or_folder)
+    buses = source.table("buses", ("bus",), FEEDER_BUSES, "bus")
+    lines = source.table("lines", ("line", "from_bus", "to_bus"), FEEDER_LINES, "line")
+    package = source.package
+    if package is not None and package.feeder is None:
+        where = str(source.folder / DESCRIPTOR)
+        source.findings.append(Finding(where, "key 'feeder' is missing", "feeder: {nominal_kv: ..., source_bus: ...}"))
+    raise_if_any(source.findings)
+    assert package is not None
+    assert package.feeder is not None
+    bus = package.feeder.source_bus
+    return xr.merge([buses, lines]).assign_attrs(
+        name=package.name,
+        nominal_kv=package.feeder.nominal_kv,
+        source_bus=bus if isinstance(bus, str) else list(bus),
+    )
+
+
+def load_catalogue(name_or_folder: str | Path) -> xr.Dataset:
+    """A catalogue of flexible capacity modules, one technology a label of ``fcm``.
+
+    Parameters
+    ----------
+    name_or_folder
+        Name of a dataset (``"fcm_2026"``), or a folder: a ``Path``, or a text with a path separator.
+
+    Returns
+    -------
+    xr.Dataset
+        Over ``fcm``: the variables of `CATALOGUE` with their units, and the texts ``name`` and ``source``.
+
+    Raises
+    ------
+    InputError
+        With every finding: descriptor, sha256, columns, units, each bad cell as ``file:line: column``, and
+        technologies that absorb power without a store to put it in.
+    """
+    source = _Package.open("catalogue", name_or_folder)
+    table = source.table("technologies", ("id", "name", "source"), CATALOGUE, "fcm")
+    if "absorbs" in table and "stores" in table:
+        impossible = table["fcm"].values[(table["absorbs"] > table["stores"]).values]
+        if len(impossible):
+            source.findings.append(
+                Finding(
+                    f"{source.folder}: {shorten(impossible)}",
+                    "absorbs = 1 needs stores = 1: only a store can take up surplus power",
+                )
+            )
+    raise_if_any(source.findings)
+    return table.assign_attrs(name=source.package.name if source.package else "")

@@ -1,0 +1,1 @@
+"""The electrical network: radial feeders, linear power flow, screening of rows and energisation."""

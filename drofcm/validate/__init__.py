@@ -1,0 +1,1 @@
+"""Checks of inputs, plans and results that do not trust the model or the solver."""
