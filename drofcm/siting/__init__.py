@@ -1,0 +1,1 @@
+"""Where modules come from and go to: layers, distances and travel times."""
