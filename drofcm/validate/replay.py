@@ -2,10 +2,6 @@
 
 Used to state the error of LinDistFlow, to report violations of the base case, to find the hosting capacity of
 buses and to replay the dispatch of a plan. Loads draw constant power; every source is an ideal voltage.
-
-References
-----------
-Y. Xiang, P. Salemink, N. Bharambe et al., "power-grid-model: a high-performance power grid calculation library".
 """
 
 from __future__ import annotations
@@ -25,6 +21,7 @@ from power_grid_model import (
 )
 
 from drofcm.core.errors import Finding, InputError, SolveError, raise_if_any, shorten
+from drofcm.core.units import labels_where
 from drofcm.network.feeder import Feeder
 
 __all__ = ["ac_power_flow", "base_violations", "hosting_capacity"]
@@ -37,9 +34,7 @@ LARGEST_BATCH = 4096
 Array = NDArray[np.float64]
 
 
-def ac_power_flow(
-    feeder: Feeder, load_mw: xr.DataArray, load_mvar: xr.DataArray, source_voltage: float
-) -> xr.Dataset:
+def ac_power_flow(feeder: Feeder, load_mw: xr.DataArray, load_mvar: xr.DataArray, source_voltage: float) -> xr.Dataset:
     """AC power flow of one or many load situations.
 
     Parameters
@@ -71,11 +66,12 @@ def ac_power_flow(
     load, reactive = (array.transpose(*further, "bus") for array in (load, reactive))
     shape = tuple(load.sizes[dim] for dim in further)
     count = len(feeder.bus)
-    solved = _AcModel.of(feeder, source_voltage).solve(load.values.reshape(-1, count), reactive.values.reshape(-1, count))
+    solved = _AcModel.of(feeder, source_voltage).solve(
+        load.values.reshape(-1, count), reactive.values.reshape(-1, count)
+    )
     if not solved.converged.all():
-        places = np.argwhere(~solved.converged.reshape(shape)) if further else []
-        names = [", ".join(f"{d}={load[d].values[i]}" for d, i in zip(further, place, strict=True)) for place in places]
-        raise SolveError(f"AC power flow has no solution (voltage collapse){': ' * bool(names)}{shorten(names)}")
+        failed = xr.DataArray(~solved.converged.reshape(shape), {dim: load[dim].values for dim in further}, further)
+        raise SolveError(f"AC power flow has no solution (voltage collapse): {labels_where(failed)}")
     return xr.Dataset(
         {
             "v": ([*further, "bus"], solved.v.reshape(*shape, -1), {"units": "pu"}),
@@ -199,13 +195,17 @@ def _base(
     """Base load and voltage limits in the order of the feeder's buses."""
     limits = []
     for limit, name in ((v_min, "v_min"), (v_max, "v_max")):
-        over_bus = limit if isinstance(limit, xr.DataArray) else xr.DataArray(
-            np.full(len(feeder.bus), float(limit)), coords={"bus": feeder.bus}, dims="bus"
+        over_bus = (
+            limit
+            if isinstance(limit, xr.DataArray)
+            else xr.DataArray(np.full(len(feeder.bus), float(limit)), coords={"bus": feeder.bus}, dims="bus")
         )
         limits.append(feeder.aligned(over_bus, "bus", "pu", name).values.astype(np.float64))
     crossed = limits[0] >= limits[1]
     raise_if_any(
-        [Finding(f"bus {shorten(feeder.bus[crossed])}", "v_min must be below v_max")] if crossed.any() else []
+        [Finding(f"bus {shorten(feeder.bus[crossed].to_numpy())}", "v_min must be below v_max")]
+        if crossed.any()
+        else []
     )
     load = feeder.aligned(base_load, "bus", "MW", "base_load").values.astype(np.float64)
     reactive = feeder.aligned(base_reactive, "bus", "Mvar", "base_reactive").values.astype(np.float64)
