@@ -180,12 +180,18 @@ class Shares(Section):
             yield Broken((), f"surge + training + drop + fault is {total:g}, not 1", "shares of events must sum to 1")
 
 
+_GENERATOR_KEYS: Final = frozenset({"scenarios", "shares", "fault_lines"})
+
+
 class Events(Section):
     """The events a plan is made for: generated with the study's seed, or read from a file."""
 
     rate_per_year: Positive = Field(default=24.0, description="events in a year")
     scenarios: Annotated[int, Field(ge=1)] = Field(default=20, description="number of events to generate")
     shares: Shares = Field(default=Shares(), description="what kinds of events there are; they sum to 1")
+    fault_lines: Labels | None = Field(
+        default=None, description="lines that a fault may put out; null: all that feed at most half of the load"
+    )
     hub_outage_probability: Share = Field(default=0.03, description="chance that the event puts a hub out of use")
     file: str | None = Field(
         default=None,
@@ -193,9 +199,10 @@ class Events(Section):
     )
 
     def rules(self) -> Iterator[Broken]:
-        """Events come from one place."""
+        """Lines listed twice; keys without effect."""
+        yield from _twice(self.fault_lines or (), "fault_lines")
         if self.file is not None:
-            for key in sorted({"scenarios", "shares"} & self.model_fields_set):
+            for key in sorted(_GENERATOR_KEYS & self.model_fields_set):
                 yield Broken((key,), "has no effect on events that are read from a file", f"remove {key} or file")
 
 
@@ -433,7 +440,8 @@ def resolved(study: StudyFile) -> dict[str, Any]:
     """Every key of the study with its value, defaults included, as plain types that YAML and JSON can hold."""
     values = study.model_dump(mode="json")
     if study.events.file is not None:
-        del values["events"]["scenarios"], values["events"]["shares"]  # without effect, so load_study refuses them
+        for key in _GENERATOR_KEYS:  # without effect, so load_study refuses them
+            del values["events"][key]
     return values
 
 

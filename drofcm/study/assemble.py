@@ -1,0 +1,288 @@
+"""From what a study names to the labelled data of its problem."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from drofcm.config import StudyFile
+from drofcm.core.dims import DEMAND_SHOCK_DATA
+from drofcm.core.errors import Finding, raise_if_any
+from drofcm.core.randomness import stream
+from drofcm.fcm.requirement import requirement
+from drofcm.network.energisation import energised
+from drofcm.network.feeder import Feeder
+from drofcm.network.lindistflow import base_case, sensitivities
+from drofcm.problems import demand_shock_data
+from drofcm.scenarios.shocks import demand_shocks
+from drofcm.siting.distance import straight_line, travel_time
+from drofcm.study.sources import Sources, Where, dotted, load_sources
+
+__all__ = ["Assembly", "assemble", "fault_lines"]
+
+SHOCKS = ("shock", "shock_high", "shock_low")
+ORDER = ("scenario", "node", "supplier", "hub", "bus", "line", "fcm", "time")
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """A study with its data.
+
+    Attributes
+    ----------
+    study
+        The study file.
+    data
+        The labelled data (``drofcm.core.dims.DEMAND_SHOCK_DATA``), with the coordinate ``event_class`` (scenario).
+    sources
+        What the data were computed from.
+    findings
+        What is worth knowing and does not stop the study.
+    """
+
+    study: StudyFile
+    data: xr.Dataset
+    sources: Sources
+    findings: tuple[Finding, ...]
+
+    @property
+    def layers(self) -> dict[str, gpd.GeoDataFrame]:
+        """``suppliers``, ``hubs``, ``buses`` (points) and ``lines``, in the projected CRS of the study."""
+        return self.sources.layers
+
+
+def assemble(study: StudyFile, folder: Path, where: Where = dotted) -> Assembly:
+    """Load, check and lay out everything a study names.
+
+    Parameters
+    ----------
+    study
+        The study file.
+    folder
+        Folder of the study file; relative names start there.
+    where
+        Says where a key of the study file stands, for messages.
+
+    Raises
+    ------
+    InputError
+        With every fault of the sources and of what the study file says about them; if there is none, with every
+        fault of the data that follow.
+    """
+    sources = load_sources(study, folder, where)
+    feeder = sources.feeder
+    steps = _array("step_length", study.step_hours, time=np.arange(len(study.step_hours)))
+    load = _load(study, feeder)
+    events = _events(study, sources, steps)
+    live = _live(feeder, events)
+    nodes = _nodes(study, feeder, load["base_load"], live)
+    parts = [
+        xr.Dataset({"step_length": steps, "energised": live}),
+        load,
+        _shocks(study, events, live, nodes),
+        _hubs(study, sources, events),
+        _technologies(sources, nodes),
+        _logistics(study, sources, nodes),
+        _demands(study, load["base_load"], nodes),
+        _network(study, feeder, load, nodes),
+    ]
+    # every part brings the same labels in the same order; "exact" makes a slip an error instead of a gap
+    data = xr.merge(parts, join="exact", compat="identical", combine_attrs="override")
+    data = data.assign(requirement=requirement(data)).transpose(*ORDER)
+    data.attrs = {"title": study.title or study.name, "seed": study.seed}
+    findings = demand_shock_data.check(data)
+    raise_if_any(findings)
+    return Assembly(study, data, sources, tuple([*findings, *_weight_findings(study, where)]))
+
+
+def fault_lines(study: StudyFile, feeder: Feeder) -> list[str]:
+    """Lines that a fault may put out: those of the study, or else all that feed at most half of the load."""
+    if study.events.fault_lines is not None:
+        return list(study.events.fault_lines)
+    load = feeder.table["base_load"].values
+    fed = feeder.subtree_sum(load)[feeder.fed_bus]
+    return [str(line) for line, mw in zip(feeder.line, fed, strict=True) if mw <= 0.5 * load.sum()]
+
+
+def _array(name: str, values: npt.ArrayLike | xr.DataArray, **coords: Any) -> xr.DataArray:
+    """Values with the unit and description that the table of quantities gives this name."""
+    quantity = DEMAND_SHOCK_DATA[name]
+    attrs = {"units": quantity.unit, "long_name": quantity.description}
+    if isinstance(values, xr.DataArray):
+        return values.reset_coords(drop=True).rename(name).assign_attrs(attrs)
+    return xr.DataArray(np.asarray(values), coords=coords, dims=tuple(coords), name=name, attrs=attrs)
+
+
+def _even(names: Mapping[str, float], labels: Sequence[str], dim: str) -> dict[str, xr.DataArray]:
+    """Quantities that are the same at every label of a dimension."""
+    return {name: _array(name, np.full(len(labels), float(value)), **{dim: labels}) for name, value in names.items()}
+
+
+def _load(study: StudyFile, feeder: Feeder) -> xr.Dataset:
+    """Load before the event: that of the feeder and the running load of the data centres."""
+    running = xr.zeros_like(feeder.table["base_load"])
+    for centre in study.data_centres:
+        running.loc[{"bus": centre.bus}] = centre.running_mw
+    return xr.Dataset(
+        {
+            "base_load": _array("base_load", feeder.table["base_load"] + running),
+            "base_reactive": _array("base_reactive", feeder.table["base_reactive"] + study.feeder.tan_phi * running),
+        }
+    )
+
+
+def _events(study: StudyFile, sources: Sources, steps: xr.DataArray) -> xr.Dataset:
+    """The shocks at the data centres with ``line_out`` over every line, ``probability`` and ``event_class``."""
+    feeder = sources.feeder
+    if sources.events is not None:
+        events = sources.events
+        if "line_out" not in events:
+            return events.assign(line_out=(("scenario", "line"), np.zeros((events.sizes["scenario"], 0)))).reindex(
+                line=feeder.line, fill_value=0
+            )
+        return events.reindex(line=feeder.line, fill_value=0)
+    buses = [centre.bus for centre in study.data_centres]
+    megawatt = {"units": "MW"}
+    return demand_shocks(
+        scenarios=study.events.scenarios,
+        rating=xr.DataArray([centre.rating_mw for centre in study.data_centres], {"node": buses}, attrs=megawatt),
+        running=xr.DataArray([centre.running_mw for centre in study.data_centres], {"node": buses}, attrs=megawatt),
+        step_length=steps,
+        shares=study.events.shares.model_dump(),
+        fault_lines=fault_lines(study, feeder),
+        lines=[str(line) for line in feeder.line],
+        seed=study.seed,
+        downstream=sensitivities(feeder, buses)["downstream"],
+    )
+
+
+def _live(feeder: Feeder, events: xr.Dataset) -> xr.DataArray:
+    out = events["line_out"].reset_coords(drop=True).assign_attrs(units="1")
+    return _array("energised", energised(feeder, out))
+
+
+def _nodes(study: StudyFile, feeder: Feeder, base_load: xr.DataArray, live: xr.DataArray) -> list[str]:
+    """The data centres, and every bus with load that some event cuts off, in the order of the feeder."""
+    centres = {centre.bus for centre in study.data_centres}
+    cut_off = ((live == 0).any("scenario") & (base_load > 0)).values
+    return [str(bus) for bus, cut in zip(feeder.bus, cut_off, strict=True) if cut or bus in centres]
+
+
+def _shocks(study: StudyFile, events: xr.Dataset, live: xr.DataArray, nodes: list[str]) -> xr.Dataset:
+    """Shocks at every node: none where there is no data centre, none where the event cuts the node off."""
+    at_node = live.sel(bus=nodes).rename(bus="node")
+    shocks = {name: _array(name, events[name].reindex(node=nodes, fill_value=0.0) * at_node) for name in SHOCKS}
+    return xr.Dataset(
+        {
+            **shocks,
+            "probability": _array("probability", events["probability"]),
+            "event_rate": _array("event_rate", study.events.rate_per_year),
+        }
+    ).assign_coords(event_class=("scenario", events["event_class"].values.astype(str)))
+
+
+def _hubs(study: StudyFile, sources: Sources, events: xr.Dataset) -> xr.Dataset:
+    layer, limits = sources.layers["hubs"], study.hubs
+    hub = layer["id"].to_list()
+    values = {
+        "setup_cost": layer["setup_cost_usd_per_a"].to_numpy(dtype=float),
+        "storage_limit": layer["storage_slots"].to_numpy(dtype=float),
+        "hub_forced_in": np.isin(hub, limits.forced_in).astype(np.int8),
+        "hub_forced_out": np.isin(hub, limits.forced_out).astype(np.int8),
+    }
+    data = xr.Dataset({name: _array(name, value, hub=hub) for name, value in values.items()})
+    data["hub_minimum"] = _array("hub_minimum", limits.minimum)
+    data["hub_maximum"] = _array("hub_maximum", len(hub) if limits.maximum is None else limits.maximum)
+    if study.budget_per_year is not None:
+        data["budget"] = _array("budget", study.budget_per_year)
+    if "hub_available" in events:
+        available = events["hub_available"].reindex(hub=hub, fill_value=1)
+        return data.assign(hub_available=_array("hub_available", available))
+    # a stream per scenario, so that scenario 17 is the same however many there are
+    draws = [stream(study.seed, "hubs", place).random(len(hub)) for place in range(events.sizes["scenario"])]
+    available = (np.array(draws) >= study.events.hub_outage_probability).astype(np.int8)
+    return data.assign(hub_available=_array("hub_available", available, scenario=events["scenario"].values, hub=hub))
+
+
+def _technologies(sources: Sources, nodes: list[str]) -> xr.Dataset:
+    catalogue, suppliers = sources.catalogue, sources.layers["suppliers"]
+    fcm = [str(label) for label in catalogue["fcm"].values]
+    stock = suppliers[[f"stock_{label}" for label in fcm]].to_numpy(dtype=np.int64)
+    numbers = catalogue[[name for name in catalogue.data_vars if name in DEMAND_SHOCK_DATA]].drop_vars(
+        "shortfall_penalty"
+    )
+    return numbers.assign(
+        stock=_array("stock", stock, supplier=suppliers["id"].to_list(), fcm=fcm),
+        shortfall_penalty=_array("shortfall_penalty", catalogue["shortfall_penalty"].expand_dims(node=nodes)),
+    )
+
+
+def _logistics(study: StudyFile, sources: Sources, nodes: list[str]) -> xr.Dataset:
+    hubs = sources.layers["hubs"]
+    places = sources.layers["buses"].set_index("id", drop=False).loc[nodes]
+    road = straight_line(hubs, places, detour=study.area.detour, dims=("hub", "node"))
+    return xr.Dataset(
+        {
+            "distance": _array("distance", sources.distance),
+            "travel_time": _array("travel_time", travel_time(road, study.area.road_speed_km_h)),
+        }
+    )
+
+
+def _demands(study: StudyFile, base_load: xr.DataArray, nodes: list[str]) -> xr.Dataset:
+    """What the nodes ask for, what it costs not to serve them, and how the supply follows."""
+    asked, price = study.nodes, study.penalties
+    waiting = asked.stabilise_within_h if asked.interruption_h is None else asked.interruption_h
+    rating = {centre.bus: centre.rating_mw for centre in study.data_centres}
+    critical = asked.critical_share * (base_load.sel(bus=nodes).values + [rating.get(node, 0.0) for node in nodes])
+    even = {
+        "stabilise_within": asked.stabilise_within_h,
+        "interruption_time": waiting,
+        "stability_band": asked.band_mw,
+        "unserved_penalty": price.unserved_per_mwh,
+        "critical_penalty": price.critical_per_mwh,
+        "flexible_penalty": price.flexible_per_mwh,
+        "surplus_penalty": price.surplus_per_mwh,
+        "supply_ramp": asked.supply_ramp_mw_h,
+        "supply_headroom": asked.supply_headroom_mw,
+    }
+    return xr.Dataset(
+        {
+            **_even(even, nodes, "node"),
+            "critical_load": _array("critical_load", critical, node=nodes),
+            "feeder_headroom": _array("feeder_headroom", asked.feeder_headroom_mw),
+        }
+    )
+
+
+def _network(study: StudyFile, feeder: Feeder, load: xr.Dataset, nodes: list[str]) -> xr.Dataset:
+    section = study.feeder
+    bus, line = list(feeder.bus), list(feeder.line)
+    before = base_case(feeder, load["base_load"], load["base_reactive"], section.source_voltage_pu)
+    limits = {"v_min": section.voltage_minimum_pu, "v_max": section.voltage_maximum_pu, "tan_phi": section.tan_phi}
+    watched = {
+        "monitored_bus": _array("monitored_bus", _chosen(section.monitored_buses, bus), bus=bus),
+        "monitored_line": _array("monitored_line", _chosen(section.monitored_lines, line), line=line),
+    }
+    rating = {"rating": _array("rating", feeder.table["rating"])}
+    slack = {"slack_penalty": _array("slack_penalty", study.penalties.voltage_slack_per_pu2_h)}
+    own = xr.Dataset({**_even(limits, bus, "bus"), **watched, **rating, **slack})
+    return xr.merge([before, sensitivities(feeder, nodes), own], join="exact", compat="identical")
+
+
+def _chosen(labels: Sequence[str] | None, known: list[str]) -> npt.NDArray[np.int8]:
+    return np.ones(len(known), dtype=np.int8) if labels is None else np.isin(known, labels).astype(np.int8)
+
+
+def _weight_findings(study: StudyFile, where: Where) -> list[Finding]:
+    if abs(study.risk.total - 1) <= 1e-9:
+        return []
+    what = f"weights sum to {study.risk.total:g}: the yearly cost of events is counted that many times"
+    return [Finding(where(("risk",)), what, "weights that sum to 1 keep it a yearly cost", "warning")]

@@ -1,0 +1,316 @@
+"""What a study file names: datasets, layers, tables and events, found, loaded and checked against each other.
+
+Every fault of every source is collected before anything is raised, and each points at the key of the study file, or
+the file and labels, that it is about.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias, TypeVar
+
+import geopandas as gpd
+import numpy as np
+import xarray as xr
+from pyproj.exceptions import CRSError
+from shapely.geometry import LineString
+
+from drofcm.config import StudyFile
+from drofcm.core.dims import DEMAND_SHOCK_DATA
+from drofcm.core.errors import Finding, InputError, raise_if_any, shorten, suggest
+from drofcm.core.units import Quantity, check_quantities
+from drofcm.data import find_dataset, load_catalogue, load_feeder
+from drofcm.network.feeder import Feeder
+from drofcm.scenarios import ensemble
+from drofcm.siting.distance import straight_line
+from drofcm.siting.layers import load_layer
+
+__all__ = ["Sources", "Where", "dotted", "load_sources"]
+
+Where: TypeAlias = Callable[[Sequence[str | int]], str]
+T = TypeVar("T")
+
+_EVENTS: Final = {name: DEMAND_SHOCK_DATA[name] for name in ("shock", "shock_high", "shock_low", "probability")} | {
+    "line_out": Quantity("1", ("scenario", "line"), "1: the event puts the line out", lower=0, upper=1, required=False),
+    "hub_available": Quantity("1", ("scenario", "hub"), "0: the hub is out of use", lower=0, upper=1, required=False),
+}
+_DATA_SUFFIXES: Final = frozenset({".csv", ".gpkg", ".parquet", ".yaml"})
+
+
+def dotted(loc: Sequence[str | int]) -> str:
+    """``study: hubs.forced_in.0``: a key of the study file when its text is not at hand."""
+    return "study: " + ".".join(map(str, loc))
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Everything a study names, before anything is computed from it.
+
+    Attributes
+    ----------
+    feeder
+        The feeder, oriented away from its sources.
+    catalogue
+        Technologies over fcm.
+    layers
+        ``suppliers``, ``hubs``, ``buses`` (points) and ``lines``, in the CRS of the study.
+    distance
+        Road distance, km over (supplier, hub).
+    events
+        Events read from a file; None if they are to be generated.
+    files
+        Every file that was read, under a name that is the same on every machine.
+    """
+
+    feeder: Feeder
+    catalogue: xr.Dataset
+    layers: dict[str, gpd.GeoDataFrame]
+    distance: xr.DataArray
+    events: xr.Dataset | None
+    files: dict[str, Path]
+
+
+class _Attempts:
+    """Runs steps one after another and keeps the findings of those that fail, so that all are raised together."""
+
+    def __init__(self) -> None:
+        self.findings: list[Finding] = []
+
+    def __call__(self, step: Callable[..., T], *args: Any, **options: Any) -> T | None:
+        try:
+            return step(*args, **options)
+        except InputError as error:
+            self.findings += [finding for finding in error.findings if finding not in self.findings]
+            return None
+
+
+def load_sources(study: StudyFile, folder: Path, where: Where = dotted) -> Sources:
+    """Load everything a study names and check that it fits together.
+
+    Parameters
+    ----------
+    study
+        The study file.
+    folder
+        Folder of the study file; relative names start there.
+    where
+        Says where a key of the study file stands, for messages.
+
+    Raises
+    ------
+    InputError
+        With every fault of the sources and of what the study file says about them.
+    """
+    attempt = _Attempts()
+    folders = {kind: attempt(_folder, study, folder, kind, where) for kind in ("feeder", "catalogue", "area")}
+    table = attempt(load_feeder, folders["feeder"]) if folders["feeder"] else None
+    feeder = None if table is None else attempt(Feeder.from_tables, table)
+    catalogue = attempt(load_catalogue, folders["catalogue"]) if folders["catalogue"] else None
+    layers: dict[str, gpd.GeoDataFrame] = {}
+    for kind in ("suppliers", "hubs", "buses") if folders["area"] else ():
+        layer = attempt(_layer, study, folders["area"], kind, where)
+        if layer is not None:
+            layers[kind] = layer
+    distance = attempt(_distance, study, folder, layers, where) if {"suppliers", "hubs"} <= layers.keys() else None
+    events = attempt(_events, study, folder, where) if study.events.file is not None else None
+    attempt.findings += _label_findings(study, feeder, catalogue, layers, events, where)
+    raise_if_any(attempt.findings)
+    assert feeder is not None
+    assert catalogue is not None
+    assert distance is not None
+    layers["lines"] = _lines(feeder, layers["buses"])
+    return Sources(feeder, catalogue, layers, distance, events, _files(study, folder, folders))
+
+
+def _folder(study: StudyFile, folder: Path, kind: Literal["feeder", "catalogue", "area"], where: Where) -> Path:
+    """The folder of a dataset: one beside the study file if the name is a path, one that comes with drofcm if not."""
+    name: str = getattr(study, kind).name
+    if (folder / name).is_dir():
+        return folder / name
+    try:
+        return find_dataset(kind, name)
+    except InputError as error:
+        raise InputError(
+            [
+                Finding(where((kind, "name")), f"{name!r}: {fault.what}, nor a folder beside the study file", fault.fix)
+                for fault in error.findings
+            ]
+        ) from None
+
+
+def _beside(folder: Path, name: str, key: str) -> Path:
+    path = folder / name
+    if not path.is_file():
+        near = suggest(path.name, (file.name for file in path.parent.iterdir())) if path.parent.is_dir() else ""
+        raise InputError([Finding(key, f"{name!r}: no such file beside the study file", near)])
+    return path
+
+
+def _layer(study: StudyFile, area: Path, kind: Any, where: Where) -> gpd.GeoDataFrame:
+    layer = load_layer(area / f"{kind}.gpkg", kind=kind)
+    try:
+        return layer.to_crs(study.area.crs)
+    except CRSError:
+        key = where(("area", "crs"))
+        raise InputError([Finding(key, f"{study.area.crs!r} is not a CRS", "for example EPSG:32618")]) from None
+
+
+def _distance(study: StudyFile, folder: Path, layers: Mapping[str, gpd.GeoDataFrame], where: Where) -> xr.DataArray:
+    direct = straight_line(layers["suppliers"], layers["hubs"], detour=study.area.detour)
+    if study.area.distances is None:
+        return direct
+    return _read_distances(_beside(folder, study.area.distances, where(("area", "distances"))), direct)
+
+
+def _read_distances(path: Path, like: xr.DataArray) -> xr.DataArray:
+    """Road distances of a table, over the suppliers and hubs of the layers."""
+    table = xr.full_like(like, np.nan)
+    findings = []
+    with path.open(newline="", encoding="utf-8-sig") as stream:
+        reader = csv.DictReader(stream)
+        wanted = ["supplier", "hub", "distance_km"]
+        if reader.fieldnames is None or list(reader.fieldnames) != wanted:
+            fix = f"the columns are {', '.join(wanted)}"
+            raise InputError([Finding(f"{path.name}:1", f"columns are {shorten(reader.fieldnames or ())}", fix)])
+        for row in reader:
+            place = f"{path.name}:{reader.line_num}"
+            unknown = [dim for dim in ("supplier", "hub") if row[dim] not in like.indexes[dim]]
+            findings += [
+                Finding(f"{place}: {dim}", f"unknown {dim} {row[dim]!r}", suggest(str(row[dim]), like[dim].values))
+                for dim in unknown
+            ]
+            km = _number(row["distance_km"])
+            if not km >= 0:
+                findings.append(Finding(f"{place}: distance_km", f"must be a number of km, got {row['distance_km']!r}"))
+            elif not unknown:
+                table.loc[{dim: row[dim] for dim in ("supplier", "hub")}] = km
+    for hub in like["hub"].values:
+        missing = table["supplier"].values[table.sel(hub=hub).isnull().values]
+        if len(missing):
+            what = f"hub {str(hub)!r} has no distance to supplier {shorten(missing)}"
+            findings.append(Finding(path.name, what, "add the rows, or leave out area.distances"))
+    raise_if_any(findings)
+    return table.assign_attrs(units="km")
+
+
+def _number(text: str | None) -> float:
+    try:
+        number = float(text or "")
+    except ValueError:
+        return np.nan
+    return number if np.isfinite(number) else np.nan
+
+
+def _events(study: StudyFile, folder: Path, where: Where) -> xr.Dataset:
+    """Events of a netCDF file, checked as data and as an ensemble."""
+    assert study.events.file is not None
+    path = _beside(folder, study.events.file, where(("events", "file")))
+    try:
+        events = xr.load_dataset(path)
+    except (OSError, ValueError) as error:
+        raise InputError([Finding(str(study.events.file), f"cannot be read as netCDF: {error}")]) from None
+    findings = check_quantities(events, _EVENTS, path.name)
+    blamed = {finding.where for finding in findings}
+    findings += [finding for finding in ensemble.check(events, path.name) if finding.where not in blamed]
+    steps = len(study.step_hours)
+    if events.sizes.get("time") != steps:
+        what = f"has {events.sizes.get('time', 0)} steps, steps_min of the study make {steps}"
+        findings.append(Finding(f"{path.name}['time']", what, "both must be the same steps"))
+    raise_if_any(findings)
+    if "event_class" not in events.coords:
+        events = events.assign_coords(event_class=("scenario", np.full(events.sizes["scenario"], "event")))
+    return events
+
+
+def _label_findings(
+    study: StudyFile,
+    feeder: Feeder | None,
+    catalogue: xr.Dataset | None,
+    layers: Mapping[str, gpd.GeoDataFrame],
+    events: xr.Dataset | None,
+    where: Where,
+) -> Iterator[Finding]:
+    """Labels that one source uses and the other does not have."""
+    centres = [centre.bus for centre in study.data_centres]
+    if feeder is not None:
+        for place, bus in enumerate(centres):
+            yield from _unknown(bus, "bus", feeder.bus, where(("data_centres", place, "bus")))
+        yield from _all_known(study.feeder.monitored_buses, "bus", feeder.bus, ("feeder", "monitored_buses"), where)
+        yield from _all_known(study.feeder.monitored_lines, "line", feeder.line, ("feeder", "monitored_lines"), where)
+        yield from _all_known(study.events.fault_lines, "line", feeder.line, ("events", "fault_lines"), where)
+    if "hubs" in layers:
+        hubs = list(layers["hubs"]["id"])
+        yield from _all_known(study.hubs.forced_in, "hub", hubs, ("hubs", "forced_in"), where)
+        yield from _all_known(study.hubs.forced_out, "hub", hubs, ("hubs", "forced_out"), where)
+        if study.hubs.minimum > len(hubs) - len(study.hubs.forced_out):
+            what = f"{study.hubs.minimum} hubs are asked for, {len(hubs) - len(study.hubs.forced_out)} can be opened"
+            yield Finding(where(("hubs", "minimum")), what, "lower it or add hubs to the layer")
+    if feeder is not None and "buses" in layers:
+        absent = [bus for bus in feeder.bus if bus not in set(layers["buses"]["id"])]
+        if absent:
+            yield Finding("buses layer", f"no point for bus {shorten(absent)}", "place every bus of the feeder")
+    if catalogue is not None and "suppliers" in layers:
+        for label in catalogue["fcm"].values:
+            if f"stock_{label}" not in layers["suppliers"]:
+                yield Finding("suppliers layer", f"column 'stock_{label}' is missing", "0 where there is no stock")
+    if events is not None:
+        yield from _event_labels(events, centres, feeder, layers, where(("events", "file")))
+
+
+def _event_labels(
+    events: xr.Dataset,
+    centres: list[str],
+    feeder: Feeder | None,
+    layers: Mapping[str, gpd.GeoDataFrame],
+    key: str,
+) -> Iterator[Finding]:
+    known = {"node": centres}
+    if feeder is not None:
+        known["line"] = list(feeder.line)
+    if "hubs" in layers:
+        known["hub"] = list(layers["hubs"]["id"])
+    for dim, labels in known.items():
+        for label in map(str, events[dim].values if dim in events.dims else ()):
+            kind = "data centre" if dim == "node" else dim
+            yield from _unknown(label, kind, labels, key)
+    for label in centres:
+        if label not in events["node"].values:
+            yield Finding(key, f"has no shock for the data centre at bus {label!r}", "0 where nothing happens")
+
+
+def _all_known(
+    labels: Sequence[str] | None, kind: str, known: Sequence[str], loc: tuple[str, ...], where: Where
+) -> Iterator[Finding]:
+    for place, label in enumerate(labels or ()):
+        yield from _unknown(label, kind, known, where((*loc, place)))
+
+
+def _unknown(label: str, kind: str, known: Any, where: str) -> Iterator[Finding]:
+    if label not in set(known):
+        yield Finding(where, f"unknown {kind} {label!r}", suggest(label, known))
+
+
+def _lines(feeder: Feeder, buses: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+    """The lines of the feeder, straight between its buses."""
+    point = buses.set_index("id").geometry
+    ends = list(zip(feeder.table["from_bus"].values, feeder.table["to_bus"].values, strict=True))
+    columns = {"id": list(feeder.line), "name": [f"line {near} to {far}" for near, far in ends]}
+    geometry = [LineString([point[near], point[far]]) for near, far in ends]
+    return gpd.GeoDataFrame(columns, geometry=geometry, crs=buses.crs)
+
+
+def _files(study: StudyFile, folder: Path, folders: Mapping[str, Path | None]) -> dict[str, Path]:
+    files = {
+        f"{kind}/{file.relative_to(base).as_posix()}": file
+        for kind, base in folders.items()
+        if base is not None
+        for file in sorted(base.rglob("*"))
+        if file.suffix in _DATA_SUFFIXES
+    }
+    for name in (study.area.distances, study.events.file):
+        if name is not None:
+            files[f"study/{Path(name).name}"] = folder / name
+    return files
