@@ -149,11 +149,12 @@ def _read(path: Path) -> gpd.GeoDataFrame:
         if path.suffix == ".parquet":
             return gpd.read_parquet(path)
         names = [str(name) for name, _ in pyogrio.list_layers(path)]
-        layer = gpd.read_file(path, layer=names[0])
+        layer = gpd.read_file(path, layer=names[0]) if names else gpd.GeoDataFrame()
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, ValueError) as error:
         raise InputError([Finding(str(path), f"cannot be read as a layer: {error}")]) from error
-    if len(names) > 1:
-        raise InputError([Finding(str(path), f"holds several layers: {shorten(names)}", "write one layer a file")])
+    if len(names) != 1:
+        held = f"holds several layers: {shorten(names)}" if names else "holds no layer"
+        raise InputError([Finding(str(path), held, "write one layer a file")])
     return layer
 
 

@@ -1,0 +1,155 @@
+"""Every bad layer gets one clear message per fault, all faults at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import geopandas as gpd
+import pytest
+from shapely.geometry import LineString, Point
+
+from drofcm.core.errors import InputError
+from drofcm.siting.layers import check_layer, load_layer
+
+UTM18 = "EPSG:32618"
+
+
+def hubs(**columns: object) -> gpd.GeoDataFrame:
+    """Three sound hubs in Loudoun County, with some columns replaced."""
+    table: dict[str, object] = {
+        "id": ["ashburn", "sterling", "leesburg"],
+        "name": ["Ashburn", "Sterling", "Leesburg"],
+        "setup_cost_usd_per_a": [45000.0, 34000.0, 25000.0],
+        "storage_slots": [6, 6, 4.5],
+    }
+    points = columns.pop("geometry", gpd.points_from_xy([284788, 289764, 278435], [4324493, 4320190, 4332640]))
+    return gpd.GeoDataFrame(table | columns, geometry=points, crs=UTM18)
+
+
+def suppliers(**columns: object) -> gpd.GeoDataFrame:
+    table: dict[str, object] = {
+        "id": ["a", "b"],
+        "name": ["A", "B"],
+        "stock_battery": [2, 0],
+        "stock_generator": [0, 1],
+    }
+    return gpd.GeoDataFrame(
+        table | columns, geometry=gpd.points_from_xy([284788, 289764], [4324493, 4320190]), crs=UTM18
+    )
+
+
+def messages(layer: gpd.GeoDataFrame, kind: str = "hubs") -> list[str]:
+    return [str(finding) for finding in check_layer(layer, kind=kind, where="hubs.gpkg")]
+
+
+def test_sound_layers_have_no_findings() -> None:
+    assert messages(hubs()) == []
+    assert messages(suppliers(), kind="suppliers") == []
+    assert messages(hubs()[["id", "name", "geometry"]], kind="buses") == []
+
+
+def test_file_comes_back_as_written(tmp_path: Path) -> None:
+    hubs().to_file(tmp_path / "hubs.gpkg")
+    hubs().to_parquet(tmp_path / "hubs.parquet")
+    for name in ("hubs.gpkg", "hubs.parquet"):
+        layer = load_layer(tmp_path / name, kind="hubs")
+        assert layer.crs == UTM18
+        assert list(layer["id"]) == ["ashburn", "sterling", "leesburg"]
+        assert list(layer.geometry) == list(hubs().geometry)
+
+
+@pytest.mark.parametrize(
+    ("layer", "expected"),
+    [
+        (hubs().set_crs(None, allow_override=True), "has no CRS, so its coordinates have no meaning"),
+        (hubs().iloc[:0], "has no rows"),
+        (hubs(id=["ashburn", "ashburn", "leesburg"]), "hubs.gpkg['id']: duplicate: ashburn"),
+        (hubs(id=["ashburn", None, "leesburg"]), "hubs.gpkg['id']: value is missing at id"),
+        (hubs(id=[1, 2, 3]), "hubs.gpkg['id']: must be text, is 1, 2, 3"),
+        (hubs().rename(columns={"storage_slots": "storage_slot"}), "did you mean 'storage_slot'?"),
+        (hubs(storage_slots=[6, -1, 6]), "must be a finite number, at least 0, is -1 at id sterling"),
+        (hubs(storage_slots=[6, "six", 6]), "must be a finite number, at least 0, is 'six' at id sterling"),
+        (hubs(setup_cost_usd_per_a=[1.0, float("inf"), 1.0]), "at least 0, is inf at id sterling"),
+        (hubs(setup_cost_usd_per_a=[1.0, 1.0, None]), "value is missing at id leesburg"),
+        (hubs(geometry=[Point(284788, 4324493), None, Point(278435, 4332640)]), "no geometry at id sterling"),
+        (hubs(geometry=[Point(284788, 4324493), Point(), Point(278435, 4332640)]), "no geometry at id sterling"),
+        (
+            hubs(geometry=[Point(284788, 4324493), Point(289764, float("inf")), Point(278435, 4332640)]),
+            "invalid point (coordinate not finite) at id sterling",
+        ),
+        (
+            hubs(geometry=[LineString([(0, 0), (1, 1)]), Point(289764, 4320190), Point(278435, 4332640)]),
+            "LineString at id ashburn, a point is needed",
+        ),
+        (
+            hubs(geometry=gpd.points_from_xy([4324493, 4320190, 4332640], [284788, 289764, 278435])),
+            "x and y (longitude and latitude) look swapped at id ashburn, sterling, leesburg",
+        ),
+        (hubs(geometry=gpd.points_from_xy([-77.49, -77.43, -77.56], [39.04, 39.01, 39.12])), "look like degrees"),
+        (
+            hubs(geometry=gpd.points_from_xy([284788, 289764, 5000000], [4324493, 4320190, 4332640])),
+            "id leesburg lies outside the area where EPSG:32618 is used",
+        ),
+    ],
+)
+def test_one_fault_one_finding(layer: gpd.GeoDataFrame, expected: str) -> None:
+    found = messages(layer)
+    assert len(found) == 1, found
+    assert expected in found[0]
+
+
+def test_swapped_degrees_are_found_where_the_crs_tells_them_apart() -> None:
+    degrees = hubs().to_crs("EPSG:4269")  # NAD 83 is used in North America alone
+    assert messages(degrees) == []
+    swapped = degrees.set_geometry(gpd.points_from_xy(degrees.geometry.y, degrees.geometry.x, crs="EPSG:4269"))
+    assert "look swapped at id ashburn" in messages(swapped)[0]
+    eastern = gpd.points_from_xy([39.0, 38.9, 39.1], [121.0, 117.0, 116.0], crs="EPSG:4326")
+    assert "look swapped" in messages(hubs().set_geometry(eastern))[0]
+
+
+def test_places_a_little_outside_their_utm_zone_are_accepted() -> None:
+    west = gpd.GeoSeries(gpd.points_from_xy([-78.4, -78.2, -77.0], [39.0, 39.0, 39.0]), crs="EPSG:4326").to_crs(UTM18)
+    assert messages(hubs(geometry=west)) == []
+
+
+def test_supplier_without_stock_or_with_half_a_module() -> None:
+    bare = suppliers().drop(columns=["stock_battery", "stock_generator"])
+    assert "no column stock_<technology>" in messages(bare, kind="suppliers")[0]
+    half = messages(suppliers(stock_battery=[0.5, 1]), kind="suppliers")
+    assert half == ["hubs.gpkg['stock_battery']: must be a whole number, is 0.5 at id a"]
+
+
+def test_all_findings_come_at_once(tmp_path: Path) -> None:
+    bad = hubs(id=["ashburn", "ashburn", "leesburg"], storage_slots=[6, -1, 6]).drop(columns="name")
+    bad = bad.set_crs(None, allow_override=True)
+    bad.to_parquet(tmp_path / "hubs.parquet")
+    with pytest.raises(InputError) as caught:
+        load_layer(tmp_path / "hubs.parquet", kind="hubs")
+    text = str(caught.value)
+    for part in ("duplicate: ashburn", "is -1", "column 'name' is missing", "has no CRS"):
+        assert part in text
+    assert len(caught.value.findings) == 4
+    assert all(finding.where.startswith(str(tmp_path)) for finding in caught.value.findings)
+
+
+def test_files_that_are_no_layer(tmp_path: Path) -> None:
+    hubs().to_file(tmp_path / "hubs.gpkg", layer="first")
+    with pytest.raises(InputError, match=r"no such file.*did you mean 'hubs.gpkg'"):
+        load_layer(tmp_path / "hub.gpkg", kind="hubs")
+    hubs().to_file(tmp_path / "hubs.gpkg", layer="second")
+    with pytest.raises(InputError, match="holds several layers: first, second"):
+        load_layer(tmp_path / "hubs.gpkg", kind="hubs")
+    (tmp_path / "text.gpkg").write_text("not a database")
+    with pytest.raises(InputError, match="cannot be read as a layer"):
+        load_layer(tmp_path / "text.gpkg", kind="hubs")
+    (tmp_path / "table.csv").write_text("id,name\na,A\n")
+    with pytest.raises(InputError, match="has no geometry"):
+        load_layer(tmp_path / "table.csv", kind="buses")
+    (tmp_path / "text.parquet").write_text("not parquet")
+    with pytest.raises(InputError, match="cannot be read as a layer"):
+        load_layer(tmp_path / "text.parquet", kind="hubs")
+
+
+def test_unknown_kind(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="did you mean 'hubs'"):
+        load_layer(tmp_path / "hubs.gpkg", kind="hub")  # type: ignore[arg-type]
