@@ -1,0 +1,127 @@
+"""The page: sections, numbers as text, Bokeh figures inline, written in one piece."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import jinja2
+import pandas as pd
+import xarray as xr
+from bokeh.embed import file_html
+from bokeh.models import Model
+from bokeh.resources import Resources
+
+from drofcm.core.errors import raise_if_any
+from drofcm.report import figures, grids, statements, tables
+from drofcm.report.dispatch import MOST_SCENARIOS, dispatch
+from drofcm.report.inputs import ReportInput, check
+from drofcm.report.maps import maps
+from drofcm.report.style import amount
+
+__all__ = ["ReportInput", "write_report"]
+
+
+def write_report(path: Path, inputs: ReportInput) -> None:
+    """Write the report as one HTML file that needs no other file, no server and no network.
+
+    The file appears under its name only when it is complete.
+
+    Parameters
+    ----------
+    path
+        The file to write; its folder exists.
+    inputs
+        The study, its plan and what the plan is compared with.
+
+    Raises
+    ------
+    InputError
+        If parts are missing or do not belong together: every finding at once, and nothing is written.
+    """
+    raise_if_any(check(inputs))
+    page = _page(inputs)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        unfinished.write_text(page, encoding="utf-8")
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _page(inputs: ReportInput) -> str:
+    data = inputs.data
+    state = tables.network_state(data, inputs.plan.recourse)
+    headline = tables.headline(inputs)
+    terms = tables.cost_terms(inputs)
+    scenarios = tables.scenarios(inputs)
+    nodes = tables.nodes(inputs)
+    shipped = tables.shipments(inputs)
+    models = _models(inputs, state, terms, scenarios, nodes)
+    rate = float(data["event_rate"])
+    var, cvar = tables.value_at_risk(scenarios["cost"].to_numpy(), scenarios["probability"].to_numpy(), inputs.alpha)
+    mean = float(scenarios["cost"] @ scenarios["probability"])
+    context = {
+        "inputs": inputs,
+        "decision": statements.decision(inputs),
+        "outcome": statements.outcome(headline),
+        "proof": statements.proof(inputs),
+        "says": {
+            "where": statements.where(inputs),
+            "network": statements.network(data, state),
+            "cost": statements.cost(terms),
+            "risk": statements.risk(inputs, var, cvar, mean),
+            "dispatch": statements.dispatch(scenarios),
+            "nodes": statements.nodes(nodes),
+        },
+        "headline": grids.headline(headline, inputs.alpha),
+        "counts": {name: data.sizes[name] for name in ("scenario", "time", "bus", "node", "hub", "supplier")},
+        "event_rate": amount(rate),
+        "crs": inputs.layers["buses"].crs.to_string(),
+        "grids": {
+            "terms": grids.cost_terms(terms),
+            "risk": grids.risk(inputs),
+            "scenarios": grids.scenarios(scenarios),
+            "nodes": grids.nodes(nodes),
+            "shipments": grids.shipments(inputs, shipped),
+            "hubs": grids.hubs(inputs),
+            "certificate": grids.certificate(inputs.certificate.checks),
+            "quantities": grids.quantities(inputs),
+            "provenance": grids.provenance(inputs),
+        },
+        "csv": grids.download(shipped),
+        "most_scenarios": MOST_SCENARIOS if data.sizes["scenario"] > MOST_SCENARIOS else None,
+        "names": {model.name for model in models},
+    }
+    loader = jinja2.PackageLoader("drofcm.report", ".")
+    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
+    return file_html(
+        models,
+        resources=Resources(mode="inline"),
+        title=inputs.title,
+        template=environment.get_template("template.html"),
+        template_variables=context,
+    )
+
+
+def _models(
+    inputs: ReportInput, state: xr.Dataset, terms: pd.DataFrame, scenarios: pd.DataFrame, nodes: pd.DataFrame
+) -> list[Model]:
+    data = inputs.data
+    buses = pd.concat(
+        [state[["voltage_low", "voltage_high"]].to_dataframe(), data[["v_base", "v_min", "v_max"]].to_dataframe()],
+        axis=1,
+    )
+    lines = state[["loading", "loading_base"]].to_dataframe()
+    drawn = [
+        maps(inputs, state),
+        figures.voltages(buses),
+        figures.loadings(lines),
+        figures.cost_bars(terms),
+        figures.cost_distribution(inputs, scenarios),
+        *dispatch(inputs),
+        figures.unserved(nodes),
+        figures.settling(nodes, float(data["step_length"].sum())),
+        figures.convergence(inputs.plan.log),
+    ]
+    return [model for model in drawn if model is not None]

@@ -1,0 +1,167 @@
+"""What the figures say, in sentences computed from them: the decision and the headings of the page."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from drofcm.report.inputs import DO_NOTHING, EXPECTED_VALUE_PLAN, ReportInput
+from drofcm.report.style import aligned, amount, join, money, number, percent, technology
+from drofcm.report.tables import gap_of_benefit, shipments, tail_by_class
+
+__all__ = ["cost", "decision", "dispatch", "names", "network", "nodes", "outcome", "proof", "risk", "where"]
+
+
+def names(inputs: ReportInput, layer: str) -> dict[str, str]:
+    """Names for people by label, from a layer."""
+    table = inputs.layers[layer]
+    return dict(zip(table["id"].astype(str), table.get("name", table["id"]).astype(str), strict=True))
+
+
+def decision(inputs: ReportInput) -> str:
+    """The decision in one sentence: hubs to open, modules to ship."""
+    active = inputs.plan.first_stage["hub_active"]
+    called = names(inputs, "hubs")
+    opened = [called[str(label)] for label in active["hub"].values[active.values > 0.5]]
+    if not opened:
+        return "Open no hub and ship no module: on these data doing nothing costs least."
+    shipped = inputs.plan.first_stage["shipped"].sum(["supplier", "hub"])
+    parts = [f"Open hub{'s' if len(opened) > 1 else ''} {join(opened)}"]
+    for verb, travels in (("ship", 1), ("arrange", 0)):
+        counts = shipped.where(inputs.data["travels"] == travels, 0)
+        modules = [
+            technology(str(label), float(counts.sel(fcm=label)))
+            for label in counts["fcm"].values
+            if counts.sel(fcm=label) > 0.5
+        ]
+        if modules:
+            parts.append(f"{verb} {join(modules)}")
+    return "; ".join(parts) + "."
+
+
+def outcome(headline: pd.DataFrame) -> str:
+    """How the plan compares in cost and unserved energy."""
+    plan = headline["this plan"]
+    parts = []
+    for name in (DO_NOTHING, EXPECTED_VALUE_PLAN):
+        change = 1 - plan["objective"] / headline.at["objective", name]
+        than = "doing nothing" if name == DO_NOTHING else "the plan made for the expected event"
+        parts.append(f"{percent(abs(change))} {'less' if change >= 0 else 'more'} than {than}")
+    before, after = aligned([headline.at["unserved", DO_NOTHING], plan["unserved"]])
+    energy, less = f"{before} to {after} MWh", plan["unserved"] < headline.at["unserved", DO_NOTHING]
+    return (
+        f"It costs {money(plan['objective'])} k$ a year with its risk, {join(parts)}, "
+        f"and {'lowers' if less else 'changes'} the expected unserved energy from {energy} an event."
+    )
+
+
+def proof(inputs: ReportInput) -> list[tuple[str, str]]:
+    """How good the plan is known to be: status, bounds with their origin, gaps."""
+    plan = inputs.plan
+    status = {
+        "optimal": "solved to the gap that was asked for",
+        "time_limit": "stopped at the time limit; the bounds hold",
+        "interrupted": "stopped by the user; the bounds hold",
+        "evaluated": "a given plan, evaluated; not optimised",
+    }
+    lines = [("Status", f"{plan.status}: {status.get(plan.status, 'see the log')}")]
+    origins = {
+        "lower_bound": "proven by the solver: no plan can cost less",
+        "upper_bound": "this plan, the recourse of every scenario solved again at it",
+    }
+    for key, default in origins.items():
+        value = getattr(plan, key)
+        origin = str(plan.provenance.get(f"{key}_origin", default))
+        shown = f"{money(value)} k$/a, {origin}" if math.isfinite(value) else "none"
+        lines.append((key.replace("_", " ").capitalize(), shown))
+    benefit = gap_of_benefit(inputs)
+    lines.append(("Gap", f"{percent(plan.gap, 2)} of the cost" if math.isfinite(plan.gap) else "unknown"))
+    of_benefit = f"{percent(benefit, 2)} of (do nothing − lower bound)" if math.isfinite(benefit) else "unknown"
+    lines.append(("Gap of the benefit", of_benefit))
+    return lines
+
+
+def where(inputs: ReportInput) -> str:
+    """How far modules come and how many hubs hold them."""
+    table = shipments(inputs)
+    if table.empty:
+        return "No module is shipped"
+    mean = float((table["distance"] * table["modules"]).sum() / table["modules"].sum())
+    hubs, suppliers = table["hub"].nunique(), table["supplier"].nunique()
+    total = int(table["modules"].sum())
+    return (
+        f"{_count(total, 'module or contract', 'modules and contracts')} from {_count(suppliers, 'supplier')} {'are' if total != 1 else 'is'} held at "
+        f"{_count(hubs, 'hub')}, after {number(mean, 0)} km on average"
+    )
+
+
+def cost(terms: pd.DataFrame) -> str:
+    """What the money is spent on."""
+    plan = terms["this plan"]
+    invested = plan[["cost_hub_setup", "cost_transport", "cost_modules"]].sum()
+    saved = terms[DO_NOTHING].sum() - (plan.sum() - invested)
+    if invested <= 0:
+        return "Nothing is invested; the cost is that of events"
+    spent = f"{money(invested)} k$/a for hubs, modules and transport"
+    if saved <= 0:
+        return f"{spent} do not lower the cost of events"
+    return f"{spent} save {money(saved)} k$/a of event cost, {amount(saved / invested, 2)} $ for each $"
+
+
+def risk(inputs: ReportInput, var: float, cvar: float, mean: float) -> str:
+    """How heavy the tail is and which events make it."""
+    share = tail_by_class(inputs)
+    dear = f"The dearest {percent(1 - inputs.alpha)} of events cost {money(cvar)} k$ each on average"
+    if mean > 0:
+        dear += f", {amount(cvar / mean, 2)} times the mean"
+    if len(share) == 1 and share.index[0] == "event":
+        return dear
+    made = [f"{percent(value)} {name}" for name, value in share.items() if value >= 0.05]
+    return f"{dear}: {join(made)}"
+
+
+def dispatch(scenarios: pd.DataFrame) -> str:
+    """In how many events something stays unserved."""
+    short = scenarios["unserved"] > 0.01
+    probability = float(scenarios.loc[short, "probability"].sum())
+    if not short.any():
+        return "No event leaves more than 0.01 MWh unserved"
+    worst = scenarios["unserved"].idxmax()
+    return (
+        f"{percent(probability)} of events leave more than 0.01 MWh unserved; the most, {amount(scenarios.at[worst, 'unserved'])} "
+        f"MWh, in scenario {worst} ({scenarios.at[worst, 'event_class']})"
+    )
+
+
+def nodes(table: pd.DataFrame) -> str:
+    """Which nodes are not always stable in time."""
+    late = table[table["stabilised"] < 1 - 1e-9]
+    if late.empty:
+        return f"All {len(table)} nodes that events touch are stable in time in every event"
+    worst = table["stabilised"].idxmin()
+    return (
+        f"{len(table) - len(late)} of {len(table)} nodes are stable in time in every event; the weakest is node {worst}, "
+        f"stable in {percent(table.at[worst, 'stabilised'])} of its events"
+    )
+
+
+def network(data: xr.Dataset, state: xr.Dataset) -> str:
+    """Whether voltages and ratings hold in every event."""
+    low = state["voltage_low"].idxmin().item()
+    lowest = float(state["voltage_low"].min())
+    loaded = state["loading"].idxmax().item()
+    broken = int(((state["voltage_low"] < data["v_min"] - 1e-6) | (state["voltage_high"] > data["v_max"] + 1e-6)).sum())
+    limits = "every voltage limit holds" if broken == 0 else f"{broken} buses leave their voltage limits"
+    return (
+        f"In events {limits}: lowest {number(lowest, 3)} pu at bus {low}; line {loaded} is loaded most, "
+        f"{percent(float(np.asarray(state['loading'].max())))} of its rating"
+    )
+
+
+def _count(count: int, noun: str, nouns: str = "") -> str:
+    words = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+    text = words[count] if count < len(words) else number(count, 0)
+    return f"{text} {noun if count == 1 else nouns or noun + 's'}"

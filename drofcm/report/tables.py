@@ -1,0 +1,295 @@
+"""The figures of the report as tables: pure functions from labelled results to pandas, in the units of the data."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from drofcm.report.inputs import DO_NOTHING, FIRST_STAGE_TERMS, RECOURSE_TERMS, ReportInput
+from drofcm.solve.result import Result
+
+__all__ = [
+    "cost_terms",
+    "event_class",
+    "expected",
+    "first_stage_cost",
+    "gap_of_benefit",
+    "headline",
+    "hub_use",
+    "network_state",
+    "nodes",
+    "scenarios",
+    "share_stabilised",
+    "shipments",
+    "tail_by_class",
+    "value_at_risk",
+]
+
+TERM_LABELS = {
+    "cost_hub_setup": "Hubs",
+    "cost_transport": "Transport",
+    "cost_modules": "Modules",
+    "cost_shortfall": "Missing modules",
+    "cost_interruption": "Interruption",
+    "cost_dispatch": "Dispatch",
+    "cost_unserved_critical": "Unserved, critical",
+    "cost_unserved_flexible": "Unserved, flexible",
+    "cost_unabsorbed": "Unabsorbed drop",
+    "cost_voltage_slack": "Voltage limit violated",
+    "risk_premium": "Risk premium",
+}
+
+HEADLINE = {
+    "objective": ("Total cost", "k$/a"),
+    "first_stage": ("of which hubs, modules and transport", "k$/a"),
+    "risk_adjusted": ("of which events, risk-adjusted", "k$/a"),
+    "expected_cost": ("Events, expected", "k$/a"),
+    "cvar": ("Events, CVaR", "k$/a"),
+    "unserved": ("Unserved energy, expected", "MWh/event"),
+    "unabsorbed": ("Drop not absorbed, expected", "MWh/event"),
+    "stabilised": ("Nodes stabilised in time", "%"),
+    "hubs": ("Hubs open", ""),
+    "modules": ("Modules and contracts", ""),
+}
+
+
+def expected(result: Result, quantity: xr.DataArray) -> xr.DataArray:
+    """Probability-weighted mean over scenarios."""
+    return (quantity * result.probability).sum("scenario")
+
+
+def first_stage_cost(result: Result) -> float:
+    """What hubs, modules and their transport cost, $/a."""
+    return float(sum(result.terms[term] for term in FIRST_STAGE_TERMS))
+
+
+def value_at_risk(cost: np.ndarray, probability: np.ndarray, alpha: float) -> tuple[float, float]:
+    """VaR and CVaR of a discrete cost at confidence ``alpha`` (Rockafellar and Uryasev 2002).
+
+    Parameters
+    ----------
+    cost, probability
+        Arrays of shape (scenario,); the probabilities sum to one.
+    alpha
+        Confidence level in [0, 1).
+    """
+    order = np.argsort(cost, kind="stable")
+    reached = np.cumsum(probability[order])
+    # rounding must not push the quantile one scenario up when alpha is a sum of probabilities
+    value = float(cost[order][np.searchsorted(reached, alpha - 1e-9)])
+    return value, value + float(probability @ np.maximum(cost - value, 0)) / (1 - alpha)
+
+
+def share_stabilised(result: Result) -> xr.DataArray:
+    """Share of the nodes that the event touches which are stabilised in time, over (scenario); NaN where it touches none."""
+    return result.recourse["stabilised"].mean("node")
+
+
+def headline(inputs: ReportInput) -> pd.DataFrame:
+    """The figures a planner compares first, in $/a, MWh per event and shares.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Index: the keys of ``HEADLINE``; columns: the plans.
+    """
+    return pd.DataFrame({name: _headline_of(result, inputs.alpha) for name, result in inputs.plans.items()})
+
+
+def _headline_of(result: Result, alpha: float) -> dict[str, float]:
+    invested = first_stage_cost(result)
+    _, cvar = value_at_risk(result.recourse_cost.values, result.probability.values, alpha)
+    return {
+        "objective": result.objective,
+        "first_stage": invested,
+        "risk_adjusted": result.objective - invested,
+        "expected_cost": float(expected(result, result.recourse_cost)),
+        "cvar": cvar,
+        "unserved": float(expected(result, result.terms["unserved_energy"].sum("node"))),
+        "unabsorbed": float(expected(result, result.terms["unabsorbed_energy"].sum("node"))),
+        "stabilised": float(share_stabilised(result).weighted(result.probability).mean()),
+        "hubs": float(result.first_stage["hub_active"].sum()),
+        "modules": float(result.first_stage["shipped"].sum()),
+    }
+
+
+def gap_of_benefit(inputs: ReportInput) -> float:
+    """(upper - lower bound) over (do nothing - lower bound): constants in the objective cannot flatter it."""
+    plan = inputs.plan
+    room = inputs.baselines[DO_NOTHING].objective - plan.lower_bound
+    return (plan.upper_bound - plan.lower_bound) / room if room > 0 else float("nan")
+
+
+def cost_terms(inputs: ReportInput) -> pd.DataFrame:
+    """Each term of the cost in $/a, the terms of the recourse as expected values; the columns sum to the objectives.
+
+    ``risk_premium`` is what the risk measure adds to the expected event cost.
+    """
+    rate = float(inputs.data["event_rate"])
+    table = {}
+    for name, result in inputs.plans.items():
+        column = {term: float(result.terms[term]) for term in FIRST_STAGE_TERMS}
+        column |= {term: rate * float(expected(result, result.terms[term])) for term in RECOURSE_TERMS}
+        column["risk_premium"] = result.objective - sum(column.values())
+        table[name] = column
+    return pd.DataFrame(table)
+
+
+def event_class(data: xr.Dataset) -> pd.Series:
+    """The class of each scenario as text; ``"event"`` where the data do not tell classes apart."""
+    for name in ("event_class", "event", "kind"):
+        if name in data.coords and data[name].dims == ("scenario",):
+            return pd.Series(data[name].values.astype(str), index=data.indexes["scenario"])
+    return pd.Series("event", index=data.indexes["scenario"])
+
+
+def scenarios(inputs: ReportInput) -> pd.DataFrame:
+    """One line per scenario, dearest first: class, weights, cost, energy and the largest shock with its node."""
+    data, plan = inputs.data, inputs.plan
+    peak = np.abs(data["shock"]).max("time")
+    rate = float(data["event_rate"])
+    table = pd.DataFrame(
+        {
+            "event_class": event_class(data),
+            "probability": plan.probability.to_series(),
+            "risk_weight": plan.risk_weight.to_series(),
+            "cost": plan.recourse_cost.to_series() / rate,
+            "cost_do_nothing": inputs.baselines[DO_NOTHING].recourse_cost.to_series() / rate,
+            "unserved": plan.terms["unserved_energy"].sum("node").to_series(),
+            "unabsorbed": plan.terms["unabsorbed_energy"].sum("node").to_series(),
+            "stabilised": share_stabilised(plan).to_series(),
+            "buses_off": (1 - data["energised"]).sum("bus").to_series(),
+            "peak": peak.max("node").to_series(),
+            "peak_node": peak.idxmax("node").to_series(),
+        }
+    )
+    return table.sort_values("cost", ascending=False, kind="stable")
+
+
+def tail_by_class(inputs: ReportInput) -> pd.Series:
+    """Share of each event class in the part of the distribution that makes the CVaR; sums to one."""
+    plan = inputs.plan
+    order = np.argsort(-plan.recourse_cost.values, kind="stable")
+    left = np.minimum(np.cumsum(plan.probability.values[order]), 1 - inputs.alpha)
+    share = pd.Series(np.diff(left, prepend=0.0), index=inputs.data.indexes["scenario"][order])
+    by_class = share.groupby(event_class(inputs.data)).sum() / (1 - inputs.alpha)
+    return by_class[by_class > 1e-9].sort_values(ascending=False)
+
+
+def shipments(inputs: ReportInput) -> pd.DataFrame:
+    """What to ship where: one line per supplier, hub and technology with a shipment, costs in $/a."""
+    data, shipped = inputs.data, inputs.plan.first_stage["shipped"]
+    table = shipped.transpose("supplier", "hub", "fcm").to_series().rename("modules").reset_index()
+    table = table[table["modules"] > 0.5].sort_values(["hub", "fcm", "supplier"]).reset_index(drop=True)
+    at = {dim: xr.DataArray(table[dim].values, dims="row") for dim in ("supplier", "hub", "fcm")}
+    table["modules"] = table["modules"].round().astype(int)
+    table["distance"] = data["distance"].sel(supplier=at["supplier"], hub=at["hub"]).values
+    table["cost_transport"] = data["transport_cost"].sel(fcm=at["fcm"]).values * table["distance"] * table["modules"]
+    table["cost_modules"] = data["module_cost"].sel(fcm=at["fcm"]).values * table["modules"]
+    return table
+
+
+def hub_use(inputs: ReportInput) -> pd.DataFrame:
+    """One line per hub: open or not, room used, modules held and sent in an event (expected), cost $/a."""
+    data, plan = inputs.data, inputs.plan
+    held = plan.first_stage["shipped"].sum("supplier")
+    out = expected(plan, plan.recourse["sent"].sum(["node", "fcm"]))
+    available = (data["hub_available"] * plan.probability).sum("scenario")
+    table = xr.Dataset(
+        {
+            "active": plan.first_stage["hub_active"],
+            "setup_cost": data["setup_cost"],
+            "storage_limit": data["storage_limit"],
+            "used": (held * data["footprint"]).sum("fcm"),
+            "modules": held.sum("fcm"),
+            "sent": out,
+            "available": available,
+        }
+    ).to_dataframe()
+    table["active"] = table["active"] > 0.5
+    return table
+
+
+def nodes(inputs: ReportInput) -> pd.DataFrame:
+    """One line per node that some event touches: load, energy missed, share stabilised and t_i [h]."""
+    data, plan = inputs.data, inputs.plan
+    stable = plan.recourse["stabilised"].transpose("scenario", "node")
+    touched = stable.notnull()
+    settled = inputs.quantities["stabilisation_time"].transpose("scenario", "node")
+    settled = settled.where(settled.notnull(), np.inf).where(touched)
+    table = xr.Dataset(
+        {
+            "touched": (touched * plan.probability).sum("scenario"),
+            "critical_load": data["critical_load"],
+            "stabilise_within": data["stabilise_within"],
+            "unserved": expected(plan, plan.terms["unserved_energy"]),
+            "unserved_do_nothing": expected(
+                inputs.baselines[DO_NOTHING], inputs.baselines[DO_NOTHING].terms["unserved_energy"]
+            ),
+            "unabsorbed": expected(plan, plan.terms["unabsorbed_energy"]),
+            "ens": expected(plan, plan.terms["ens"]),
+            "stabilised": stable.weighted(plan.probability).mean("scenario"),
+            "settled_median": settled.quantile(0.5, "scenario", method="inverted_cdf").drop_vars("quantile"),
+            "settled_worst": settled.max("scenario"),
+        }
+    ).to_dataframe()
+    return table[table["touched"] > 0]
+
+
+def network_state(data: xr.Dataset, recourse: xr.Dataset) -> xr.Dataset:
+    """Voltages and loadings that follow from a solution, as ranges over scenarios and steps (FORMULATION A.4).
+
+    The squared voltage is ``v_base**2 - 2 (R delta + X delta_q)`` with the change of withdrawal
+    ``delta = energised (g - e_minus) - (1 - energised) base_load`` at the nodes; modules inject at unity power factor.
+
+    Parameters
+    ----------
+    data
+        The labelled data of the study.
+    recourse
+        Recourse variables over (scenario, node, time) and (scenario, node, fcm, time); NaN where a variable does not exist.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``voltage_low``, ``voltage_high`` [pu] (bus), the base case included and buses left out while de-energised;
+        ``loading`` [1], ``loading_base`` [1] (line), largest apparent power over the rating.
+    """
+    low, high = data["v_base"], data["v_base"]
+    base = np.hypot(data["flow_base"], data["flow_base_reactive"])
+    peak = base
+    for scenario in data["scenario"].values:
+        case, event = data.sel(scenario=scenario), recourse.sel(scenario=scenario)
+        active, reactive = _change_of_withdrawal(case, event)
+        squared = data["v_base"] ** 2 - 2 * (
+            xr.dot(data["path_resistance"], active, dim="node") + xr.dot(data["path_reactance"], reactive, dim="node")
+        )
+        voltage = np.sqrt(squared.clip(min=0)).where(case["energised"] > 0.5)
+        low = np.fmin(low, voltage.min("time"))
+        high = np.fmax(high, voltage.max("time"))
+        flow = data["flow_base"] + xr.dot(data["downstream"], active, dim="node")
+        flow_reactive = data["flow_base_reactive"] + xr.dot(data["downstream"], reactive, dim="node")
+        peak = np.fmax(peak, np.hypot(flow, flow_reactive).max("time"))
+    state = {
+        "voltage_low": low,
+        "voltage_high": high,
+        "loading": peak / data["rating"],
+        "loading_base": base / data["rating"],
+    }
+    return xr.Dataset({name: array.drop_vars("scenario", errors="ignore") for name, array in state.items()})
+
+
+def _change_of_withdrawal(case: xr.Dataset, event: xr.Dataset) -> tuple[xr.DataArray, xr.DataArray]:
+    """Change of active [MW] and reactive [Mvar] withdrawal at the nodes, over (node, time), for one scenario."""
+    at_node = case[["energised", "base_load", "base_reactive", "tan_phi"]].sel(bus=case["node"]).drop_vars("bus")
+    follow = event["supply_follow"].fillna(0) - event["unabsorbed"].fillna(0)
+    modules = sum(
+        sign * event[name].fillna(0).sum("fcm")
+        for name, sign in {"discharge": 1, "charge": -1, "generation": 1}.items()
+        if name in event
+    )
+    on = at_node["energised"]
+    active = on * follow - (1 - on) * at_node["base_load"]
+    reactive = on * at_node["tan_phi"] * (follow + modules) - (1 - on) * at_node["base_reactive"]
+    return active, reactive
