@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
 import linopy
@@ -23,6 +23,7 @@ _TERM: Final = "_term"
 _HOLDS = {"<=": np.less_equal, ">=": np.greater_equal, "=": np.equal}
 
 Kind = Literal["first stage", "recourse"]
+Labels = Mapping[str, pd.Index]
 
 
 class Stage:
@@ -137,7 +138,7 @@ class Stage:
         dims = [str(dim) for dim in row.coord_dims]
         self._check_scenario(f"row {name!r}", dims)
         if where is not None:
-            where = self._checked_mask(f"row {name!r}", where, dims)
+            where = self._checked_mask(f"row {name!r}", where, {dim: row.indexes[dim] for dim in dims})
         self._check_rows(name, row, where)
         self.model.add_constraints(row, name=name, mask=where)
 
@@ -212,10 +213,11 @@ class Stage:
             raise ModelError(f"{what}: a dimension is named twice in {dims}")
         if self.kind == "recourse":
             dims = [SCENARIO, *dims]
-        coords = [self._index(dim, what) for dim in dims]
-        mask = None if where is None else self._checked_mask(what, where, dims)
-        low = self._checked_bound(f"{what}: lower bound", lower, dims)
-        high = self._checked_bound(f"{what}: upper bound", upper, dims)
+        labels = {dim: self._index(dim, what) for dim in dims}
+        coords = list(labels.values())
+        mask = None if where is None else self._checked_mask(what, where, labels)
+        low = self._checked_bound(f"{what}: lower bound", lower, labels)
+        high = self._checked_bound(f"{what}: upper bound", upper, labels)
         crossed = low > high if mask is None else (low > high) & mask
         if bool(crossed.any()):
             raise ModelError(f"{what}: lower bound above upper bound at {labels_where(crossed)}")
@@ -230,38 +232,24 @@ class Stage:
             raise ModelError(f"{what}: dimension {dim!r} of the data has no labels; use assign_coords")
         return self._data.indexes[dim].rename(dim)
 
-    def _checked_bound(self, what: str, bound: float | xr.DataArray, dims: list[str]) -> xr.DataArray:
+    def _checked_bound(self, what: str, bound: float | xr.DataArray, labels: Labels) -> xr.DataArray:
         if not isinstance(bound, xr.DataArray):
             if np.ndim(bound) > 0:
                 raise ModelError(f"{what}: give arrays dimension names (xarray.DataArray)")
             bound = xr.DataArray(bound)
-        self._check_labels(what, bound, dims)
+        _check_labels(what, bound, labels)
         missing = bound.isnull()
         if bool(missing.any()):
             raise ModelError(f"{what} is NaN at {labels_where(missing)}")
         return bound.drop_vars([name for name in bound.coords if name not in bound.dims])
 
-    def _checked_mask(self, what: str, where: xr.DataArray, dims: list[str]) -> xr.DataArray:
+    def _checked_mask(self, what: str, where: xr.DataArray, labels: Labels) -> xr.DataArray:
         if not isinstance(where, xr.DataArray) or where.dtype != bool:
             raise ModelError(f"{what}: `where` must be a boolean DataArray, got {getattr(where, 'dtype', type(where))}")
-        self._check_labels(f"{what}: `where`", where, dims)
+        _check_labels(f"{what}: `where`", where, labels)
         where = where.drop_vars([name for name in where.coords if name not in where.dims])
-        shape = {dim: self._index(dim, what) for dim in dims}
-        return where.expand_dims({dim: index for dim, index in shape.items() if dim not in where.dims}).transpose(*dims)
-
-    def _check_labels(self, what: str, array: xr.DataArray, dims: list[str]) -> None:
-        surplus = [str(dim) for dim in array.dims if dim not in dims]
-        if surplus:
-            raise ModelError(f"{what} has dimension {shorten(surplus)} that does not belong to ({shorten(dims)})")
-        for dim in map(str, array.dims):
-            index = self._index(dim, what)
-            if dim not in array.indexes:
-                raise ModelError(f"{what}: dimension {dim!r} has no labels")
-            if not array.indexes[dim].equals(index):
-                raise ModelError(
-                    f"{what}: labels of {dim!r} do not match those of the data: {shorten(array.indexes[dim])} against "
-                    f"{shorten(index)}; select or reindex explicitly"
-                )
+        missing = {dim: index for dim, index in labels.items() if dim not in where.dims}
+        return where.expand_dims(missing).transpose(*labels)
 
     def _check_scenario(self, what: str, dims: list[str]) -> None:
         if self.kind == "first stage" and SCENARIO in dims:
@@ -294,3 +282,17 @@ class Stage:
                     f"row {name!r} has no variable at {labels_where(broken)} and is not fulfilled there "
                     "(it reads 0 against a constant that contradicts it)"
                 )
+
+
+def _check_labels(what: str, array: xr.DataArray, labels: Labels) -> None:
+    surplus = [str(dim) for dim in array.dims if dim not in labels]
+    if surplus:
+        raise ModelError(f"{what} has dimension {shorten(surplus)} that does not belong to ({shorten(list(labels))})")
+    for dim in map(str, array.dims):
+        if dim not in array.indexes:
+            raise ModelError(f"{what}: dimension {dim!r} has no labels")
+        if not array.indexes[dim].equals(labels[dim]):
+            raise ModelError(
+                f"{what}: labels of {dim!r} do not match: {shorten(array.indexes[dim])} against "
+                f"{shorten(labels[dim])}; select or reindex explicitly"
+            )

@@ -1,0 +1,266 @@
+"""Flexible capacity against demand shocks: equations (1) to (16) of paper A.
+
+Where the paper leaves something open, the decision taken is that of FORMULATION A.1 to A.4. Costs of the first stage
+are in $/a; the recourse is declared in $ an event and enters the objective times ``event_rate``. The risk measure
+(14) to (16) over the ambiguity set is chosen when the program is solved.
+
+References
+----------
+Wang, C., Dawaghreh, O. and Magableh, S. K. (2026). A two-stage risk-averse DRO-MILP methodological framework for
+managing AI/data center demand shocks. arXiv:2601.14665.
+"""
+
+from __future__ import annotations
+
+import xarray as xr
+from linopy.expressions import LinearExpression
+
+from drofcm.core.errors import raise_if_any
+from drofcm.dsl.program import TwoStageProgram
+from drofcm.dsl.stage import Stage
+from drofcm.problems.demand_shock_data import check, derive
+
+__all__ = ["place_modules", "program", "respond"]
+
+
+def program(data: xr.Dataset, *, checked: bool = False, cover_rows: bool = True) -> TwoStageProgram:
+    """The demand-shock problem on a Dataset of A.1.
+
+    Parameters
+    ----------
+    data
+        Exactly the variables of `drofcm.core.dims.DEMAND_SHOCK_DATA`.
+    checked
+        Skip the check: for data that are no event, such as the mean of all events.
+    cover_rows
+        Also write rows that no plan violates but that tighten the relaxation.
+
+    Raises
+    ------
+    InputError
+        With every finding.
+    """
+    if not checked:
+        raise_if_any(check(data))
+    return TwoStageProgram(derive(data, cover_rows=cover_rows), first_stage=place_modules, recourse=respond)
+
+
+def place_modules(m: Stage, data: xr.Dataset) -> LinearExpression:
+    """Stage I, before the event: which hubs to open, how many modules to ship from which supplier."""
+    active = m.binary("hub_active", over="hub")  # z_d
+    shipped = m.integer("shipped", over="supplier hub fcm")  # y_ldg
+    m.subject_to("stock", shipped.sum("hub") <= data.stock)  # (2)
+    m.subject_to("hub_room", (data.footprint * shipped).sum(["supplier", "fcm"]) <= data.storage_limit * active)  # (3)
+    m.subject_to("hub_forced_in", active >= data.hub_forced_in)
+    m.subject_to("hub_forced_out", active <= 1 - data.hub_forced_out)
+    m.subject_to("hub_minimum", active.sum("hub") >= data.hub_minimum)
+    m.subject_to("hub_maximum", active.sum("hub") <= data.hub_maximum)
+
+    setup = (data.setup_cost * active).sum("hub")
+    transport = (data.transport_cost * data.distance * shipped).sum()
+    modules = (data.module_cost * shipped).sum()
+    m.record("cost_hub_setup", setup)
+    m.record("cost_transport", transport)
+    m.record("cost_modules", modules)
+    cost = setup + transport + modules
+    if "budget" in data:
+        m.subject_to("budget", cost <= data.budget)
+    return cost  # (1), first part
+
+
+def respond(m: Stage, data: xr.Dataset) -> LinearExpression:
+    """Stage II, after the event: send modules, run them, follow with the supply; what remains is unserved or unabsorbed."""
+    send(m, data)
+    run_storage(m, data)
+    run_generation(m, data)
+    run_demand_response(m, data)
+    follow_with_supply(m, data)
+    balance(m, data)
+    stabilise(m, data)
+    keep_voltages(m, data)
+    keep_flows(m, data)
+    return data.event_rate * event_cost(m, data)
+
+
+def send(m: Stage, data: xr.Dataset) -> None:
+    """Modules from hubs to nodes, and when they arrive: (6) and (7)."""
+    sent = m.integer("sent", over="node hub fcm", where=data.sendable)  # x_idl
+    staged = data.hub_available * m["shipped"].sum("supplier")
+    m.subject_to("staged", sent.sum("node") <= staged, where=data.sendable.any("node"))  # (6)
+    m.subject_to("needed", sent.sum("hub") <= data.requirement, where=data.fleet)  # (7)
+    arrived = m.nonnegative("arrived", over="node fcm time", where=data.fleet)  # n_ilt
+    m.subject_to("arrival", arrived == (data.arrives * sent).sum("hub"), where=data.fleet_in_time)
+
+
+def run_storage(m: Stage, data: xr.Dataset) -> None:
+    """Batteries and long-duration storage: (10), (11) and (12); the state of charge stands at the end of the step."""
+    here = data.fleet & data.is_storage
+    charge = m.nonnegative("charge", over="node fcm time", where=here)
+    discharge = m.nonnegative("discharge", over="node fcm time", where=here)
+    soc = m.nonnegative("soc", over="node fcm time", where=here)
+    n = m["arrived"]
+    stored = data.step_length * (data.eta_charge * charge - discharge / data.eta_discharge)
+    brought = data.initial_soc * data.energy
+    first, later = data.first_step, ~data.first_step
+    m.subject_to("soc_start", soc == stored + brought * n, where=here & first)  # (10)
+    m.subject_to("soc", soc == soc.shift(time=1) + stored + brought * (n - n.shift(time=1)), where=here & later)
+    m.subject_to("soc_limit", soc <= data.energy * n, where=data.fleet_in_time & data.is_storage)  # (11)
+    m.subject_to("storage_power", charge + discharge <= data.power * n, where=data.fleet_in_time & data.is_storage)
+    ramp(m, data, "storage", discharge - charge, here)
+
+
+def run_generation(m: Stage, data: xr.Dataset) -> None:
+    """Fast generators: power, fuel and ramp (12)."""
+    here = data.fleet & data.is_generator
+    generation = m.nonnegative("generation", over="node fcm time", where=here)
+    n = m["arrived"]
+    m.subject_to("generation_power", generation <= data.power * n, where=data.fleet_in_time & data.is_generator)
+    m.subject_to("fuel", energy_of(generation, data) <= data.energy * n.isel(time=-1, drop=True), where=last(here))
+    ramp(m, data, "generation", 1 * generation, here)
+
+
+def run_demand_response(m: Stage, data: xr.Dataset) -> None:
+    """Demand response: power, callable energy and ramp (12)."""
+    here = data.fleet & data.is_demand_response
+    called = m.nonnegative("demand_response", over="node fcm time", where=here)
+    n = m["arrived"]
+    m.subject_to("response_power", called <= data.power * n, where=data.fleet_in_time & data.is_demand_response)
+    m.subject_to("callable", energy_of(called, data) <= data.energy * n.isel(time=-1, drop=True), where=last(here))
+    ramp(m, data, "response", 1 * called, here)
+
+
+def ramp(m: Stage, data: xr.Dataset, name: str, output: LinearExpression, here: xr.DataArray) -> None:
+    """(12) on the net output of a fleet that starts at rest; rows that cannot bind are not written."""
+    change = data.ramp * data.step_length * m["arrived"]
+    binds = here & data.ramp_binds
+    start, later = binds & data.first_step, binds & ~data.first_step
+    m.subject_to(f"{name}_ramp_up_start", output <= change, where=start)
+    m.subject_to(f"{name}_ramp_down_start", -output <= change, where=start)
+    m.subject_to(f"{name}_ramp_up", output - output.shift(time=1) <= change, where=later)
+    m.subject_to(f"{name}_ramp_down", output.shift(time=1) - output <= change, where=later)
+
+
+def follow_with_supply(m: Stage, data: xr.Dataset) -> None:
+    """What the supply adds (or takes back) at each node, within ramp and headroom, and over the feeder."""
+    g = m.variable(
+        "supply_follow", over="node time", lower=-data.supply_limit, upper=data.supply_limit, where=data.affected_in_time
+    )
+    change = data.supply_ramp * data.step_length
+    start, later = data.affected & data.first_step, data.affected & ~data.first_step
+    m.subject_to("supply_up_start", 1 * g <= change, where=start)
+    m.subject_to("supply_down_start", -g <= change, where=start)
+    m.subject_to("supply_up", g - g.shift(time=1) <= change, where=later)
+    m.subject_to("supply_down", g.shift(time=1) - g <= change, where=later)
+    m.subject_to("feeder_headroom", g.sum("node") <= data.feeder_headroom, where=data.affected.any("node"))
+
+
+def balance(m: Stage, data: xr.Dataset) -> None:
+    """Power at every node: modules, supply, unserved surge e+ and unabsorbed drop e- meet the imbalance."""
+    here = data.affected_in_time
+    critical = m.nonnegative("unserved_critical", over="node time", upper=data.critical_part, where=here)
+    flexible = m.nonnegative("unserved_flexible", over="node time", upper=data.flexible_part, where=here)
+    surplus = m.nonnegative("unabsorbed", over="node time", upper=data.surplus_limit, where=here)
+    modules = (
+        m["discharge"].sum("fcm")
+        - m["charge"].sum("fcm")
+        + m["generation"].sum("fcm")
+        + m["demand_response"].sum("fcm")
+    )
+    m.subject_to(
+        "balance", modules + m["supply_follow"] + critical + flexible - surplus == data.imbalance, where=here
+    )
+    # no load is shed twice
+    m.subject_to("flexible_once", flexible + m["demand_response"].sum("fcm") <= data.flexible_part, where=here)
+    m.subject_to("unserved_limit", critical + flexible <= data.surge, where=here)
+
+
+def stabilise(m: Stage, data: xr.Dataset) -> None:
+    """(8): a node counts as stabilised when its imbalance stays within the band from T_i on."""
+    u = m.binary("stabilised", over="node", where=data.affected)
+    unserved = m["unserved_critical"] + m["unserved_flexible"]
+    beyond_surge = (data.surge - data.stability_band).clip(min=0)
+    beyond_drop = (data.surplus_limit - data.stability_band).clip(min=0)
+    late = data.affected & data.after_deadline
+    m.subject_to(
+        "stable_surge", unserved <= data.stability_band + beyond_surge * (1 - u), where=late & (beyond_surge > 0)
+    )
+    m.subject_to(
+        "stable_drop", m["unabsorbed"] <= data.stability_band + beyond_drop * (1 - u), where=late & (beyond_drop > 0)
+    )
+    # implied by the rows above, and what makes their relaxation tight
+    delivered = m["discharge"].sum("fcm") + m["generation"].sum("fcm") + m["demand_response"].sum("fcm")
+    m.subject_to("cover_surge", delivered >= data.cover_surge * u, where=late & (data.cover_surge > 0))
+    m.subject_to("cover_drop", m["charge"].sum("fcm") >= data.cover_drop * u, where=late & (data.cover_drop > 0))
+
+
+def withdrawal(m: Stage, data: xr.Dataset) -> tuple[LinearExpression, LinearExpression]:
+    """Change of what the nodes draw from the feeder, MW and Mvar: A.4. Modules inject at unity power factor."""
+    net = m["supply_follow"].fillna(0) - m["unabsorbed"].fillna(0)
+    modules = m["discharge"].sum("fcm") - m["charge"].sum("fcm") + m["generation"].sum("fcm")
+    active = data.node_energised * net - data.cut_off_load
+    reactive = data.node_energised * data.node_tan_phi * (net + modules) - data.cut_off_reactive
+    return active, reactive
+
+
+def keep_voltages(m: Stage, data: xr.Dataset) -> None:
+    """Linearised voltages, squared pu, within limits up to a slack, where they can be violated at all."""
+    rows = data.voltage_low_rows | data.voltage_high_rows
+    slack = m.nonnegative("voltage_slack", over="bus time", where=rows)
+    bus = rows.any([dim for dim in rows.dims if dim != "bus"])
+    if not bus.any():
+        return
+    near = data.sel(bus=data.indexes["bus"][bus.values])
+    active, reactive = withdrawal(m, data)
+    squared = near.v_base**2 - 2 * ((near.path_resistance * active).sum("node") + (near.path_reactance * reactive).sum("node"))
+    slack = slack.sel(bus=near.indexes["bus"])
+    m.subject_to("voltage_low", squared + slack >= near.v_min**2, where=near.voltage_low_rows)
+    m.subject_to("voltage_high", squared - slack <= near.v_max**2, where=near.voltage_high_rows)
+
+
+def keep_flows(m: Stage, data: xr.Dataset) -> None:
+    """Apparent power within the rating by an inner polygon of P and Q, where it can be violated at all."""
+    line = data.flow_rows.any([dim for dim in data.flow_rows.dims if dim != "line"])
+    if not line.any():
+        return
+    near = data.sel(line=data.indexes["line"][line.values])
+    active, reactive = withdrawal(m, data)
+    p = near.flow_base + (near.downstream * active).sum("node")
+    q = near.flow_base_reactive + (near.downstream * reactive).sum("node")
+    m.subject_to("rating", near.side_cos * p + near.side_sin * q <= near.apothem * near.rating, where=near.flow_rows)
+
+
+def event_cost(m: Stage, data: xr.Dataset) -> LinearExpression:
+    """(5) with the energy terms that its text names, $ an event; every term is recorded."""
+    hours = data.step_length
+    over_node = ["node"]
+    missing = (data.shortfall_penalty * (data.requirement - m["sent"].sum("hub"))).sum(["node", "fcm"])
+    load_at_risk = (data.critical_load * data.interruption_time).where(data.affected, 0)
+    ens = load_at_risk - load_at_risk * m["stabilised"].fillna(0)  # (13)
+    delivered = m["discharge"].sum("node") + m["generation"].sum("node") + m["demand_response"].sum("node")
+    critical, flexible = (energy_of(m[name], data) for name in ("unserved_critical", "unserved_flexible"))
+    surplus = energy_of(m["unabsorbed"], data)
+    cost = {
+        "cost_shortfall": missing,
+        "cost_interruption": (data.unserved_penalty * ens).sum(over_node),
+        "cost_dispatch": (data.dispatch_cost * hours * delivered).sum(["fcm", "time"]),
+        "cost_unserved_critical": (data.critical_penalty * critical).sum(over_node),
+        "cost_unserved_flexible": (data.flexible_penalty * flexible).sum(over_node),
+        "cost_unabsorbed": (data.surplus_penalty * surplus).sum(over_node),
+        "cost_voltage_slack": (data.slack_penalty * hours * m["voltage_slack"]).sum(["bus", "time"]),
+    }
+    for name, term in cost.items():
+        m.record(name, term)
+    m.record("ens", ens)
+    m.record("unserved_energy", critical + flexible)
+    m.record("unabsorbed_energy", surplus)
+    return sum(cost.values(), start=m.linear("no cost", 0))
+
+
+def energy_of(power: LinearExpression, data: xr.Dataset) -> LinearExpression:
+    """MWh over all steps."""
+    return (data.step_length * power).sum("time")
+
+
+def last(here: xr.DataArray) -> xr.DataArray:
+    """Where a fleet exists, without time."""
+    return here.any("time") if "time" in here.dims else here
