@@ -317,7 +317,9 @@ class _Package:
         path = self.folder / resource.path
         for column in wanted:
             if column not in described:
-                self.findings.append(Finding(f"{path}:1", f"column {column!r} is missing", f"needed: {shorten(wanted, 99)}"))
+                self.findings.append(
+                    Finding(f"{path}:1", f"column {column!r} is missing", f"needed: {shorten(wanted, 99)}")
+                )
         for column, quantity in quantities.items():
             if column in described and described[column].unit != quantity.unit:
                 self.findings.append(
@@ -359,11 +361,11 @@ class _Package:
                     rows.append(model.model_validate({name: cell.strip() for name, cell in cells.items()}))
                 except pydantic.ValidationError as error:
                     # A column that is missing altogether is one finding, not one per row.
-                    self.findings += [
+                    self.findings.extend(
                         Finding(f"{path}:{line}: {_dotted(fault['loc'])}", f"{_plain(fault)}, is {fault['input']!r}")
                         for fault in error.errors()
                         if fault["type"] != "missing"
-                    ]
+                    )
                 label = cells.get(key, "").strip()
                 if label in first_line:
                     self.findings.append(
@@ -380,10 +382,8 @@ def _row_model(texts: Sequence[str], quantities: Mapping[str, Quantity]) -> type
     for name, quantity in quantities.items():
         lower = None if quantity.lower == -np.inf else quantity.lower
         upper = None if quantity.upper == np.inf else quantity.upper
-        bounds = {"gt": lower} if quantity.above else {"ge": lower}
-        kind = int if quantity.integer else float
-        finite = {} if quantity.integer else {"allow_inf_nan": False}
-        columns[name] = (Annotated[kind, pydantic.Field(le=upper, **bounds, **finite)], ...)
+        limits = pydantic.Field(gt=lower, le=upper) if quantity.above else pydantic.Field(ge=lower, le=upper)
+        columns[name] = (Annotated[int if quantity.integer else pydantic.FiniteFloat, limits], ...)
     return pydantic.create_model("Row", **columns)
 
 

@@ -7,6 +7,7 @@ makes both of them a triangular solve with the sparse matrix I - P, P the parent
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -125,8 +126,9 @@ class Feeder:
 
     def along_lines(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
         """``values`` over line as an array over bus: that of the feeding line, 0 at the sources."""
-        fed = (self.feeding_line >= 0).reshape(-1, *[1] * (np.ndim(values) - 1))
-        return np.where(fed, np.asarray(values, dtype=np.float64)[self.feeding_line], 0.0)
+        over_bus = np.zeros((len(self.bus), *np.shape(values)[1:]))
+        over_bus[self.fed_bus] = values
+        return over_bus
 
     def aligned(self, array: xr.DataArray, dim: str, unit: str, name: str) -> xr.DataArray:
         """``array`` in the order of the feeder's buses or lines.
@@ -151,9 +153,9 @@ class Feeder:
         findings = []
         missing, surplus = own.difference(array.indexes[dim]), array.indexes[dim].difference(own)
         if len(missing):
-            findings.append(Finding(name, f"no value for {dim} {shorten(missing)}"))
+            findings.append(Finding(name, f"no value for {dim} {shorten(missing.to_numpy())}"))
         if len(surplus):
-            findings.append(Finding(name, f"{dim} {shorten(surplus)} not in feeder {self.name!r}"))
+            findings.append(Finding(name, f"{dim} {shorten(surplus.to_numpy())} not in feeder {self.name!r}"))
         if not array.indexes[dim].is_unique:
             findings.append(Finding(name, f"duplicate labels along {dim!r}"))
         if array.attrs.get("units", unit) != unit:
@@ -171,7 +173,7 @@ class Feeder:
             for label in labels.unique().difference(self.bus, sort=False)
         ]
         if not labels.is_unique:
-            findings.append(Finding("bus", f"given twice: {shorten(labels[labels.duplicated()].unique())}"))
+            findings.append(Finding("bus", f"given twice: {shorten(labels[labels.duplicated()].unique().to_numpy())}"))
         raise_if_any(findings)
         return np.asarray(self.bus.get_indexer(labels), dtype=np.int64)
 
@@ -199,26 +201,28 @@ def _table_findings(table: xr.Dataset, sources: tuple[str, ...], name: str) -> I
         if end not in ends:
             yield Finding(f"feeder {name!r}[{end!r}]", "missing: bus at one end of each line")
             continue
-        for line, bus in zip(table["line"].values, table[end].values, strict=True):
+        for line, bus in zip(table["line"].values.tolist(), table[end].values.tolist(), strict=True):
             if bus not in known:
-                yield Finding(f"feeder {name!r}, line {line!r}: {end}", f"unknown bus {bus!r}", suggest(str(bus), known))
+                yield Finding(
+                    f"feeder {name!r}, line {line!r}: {end}", f"unknown bus {bus!r}", suggest(str(bus), known)
+                )
     if {"resistance", "reactance"} <= set(table.data_vars):
         zero = (table["resistance"] == 0) & (table["reactance"] == 0)
-        for line in table["line"].values[zero.values]:
+        for line in table["line"].values[zero.values].tolist():
             yield Finding(
                 f"feeder {name!r}, line {line!r}", "impedance is zero", "a closed switch joins two buses: make them one"
             )
 
 
-def _graph(table: xr.Dataset) -> nx.MultiGraph:
-    graph = nx.MultiGraph()
+def _graph(table: xr.Dataset) -> nx.MultiGraph[str]:
+    graph: nx.MultiGraph[str] = nx.MultiGraph()
     graph.add_nodes_from(table["bus"].values.tolist())
     ends = (table[name].values.tolist() for name in ("from_bus", "to_bus", "line"))
     graph.add_edges_from(zip(*ends, strict=True))
     return graph
 
 
-def _topology_findings(graph: nx.MultiGraph, sources: tuple[str, ...], name: str) -> Iterator[Finding]:
+def _topology_findings(graph: nx.MultiGraph[str], sources: tuple[str, ...], name: str) -> Iterator[Finding]:
     for buses in nx.connected_components(graph):
         tree = graph.subgraph(buses)
         feeding = [bus for bus in sources if bus in buses]
@@ -238,17 +242,17 @@ def _topology_findings(graph: nx.MultiGraph, sources: tuple[str, ...], name: str
             yield from _loops(tree, name)
 
 
-def _loops(graph: nx.MultiGraph, name: str) -> Iterator[Finding]:
+def _loops(graph: nx.MultiGraph[str], name: str) -> Iterator[Finding]:
     """One finding for each line that a spanning tree does without."""
-    tree = nx.Graph()
+    tree: nx.Graph[str] = nx.Graph()
     for bus, other, line in nx.minimum_spanning_edges(graph, keys=True, data=False):
         tree.add_edge(bus, other, line=line)
-    kept = {line for _, _, line in tree.edges(data="line")}
+    kept = set(nx.get_edge_attributes(tree, "line").values())
     for bus, other, line in graph.edges(keys=True):
         if line in kept:
             continue
         around = [] if bus == other else nx.shortest_path(tree, bus, other)
-        others = [tree.edges[pair]["line"] for pair in zip(around, around[1:], strict=False)]
+        others = [tree.edges[pair]["line"] for pair in itertools.pairwise(around)]
         yield Finding(
             f"feeder {name!r}, line {line!r}",
             f"closes a loop with line {shorten(others)}" if others else "both ends are the same bus",
@@ -257,7 +261,7 @@ def _loops(graph: nx.MultiGraph, name: str) -> Iterator[Finding]:
 
 
 def _orient(
-    table: xr.Dataset, graph: nx.MultiGraph, sources: tuple[str, ...]
+    table: xr.Dataset, graph: nx.MultiGraph[str], sources: tuple[str, ...]
 ) -> tuple[xr.Dataset, NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """The table with lines away from the source, and parent, feeding line and outward order of the buses."""
     bus, line = table.indexes["bus"], table.indexes["line"]

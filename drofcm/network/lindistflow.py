@@ -101,7 +101,7 @@ def base_case(
     fall = _per_unit(feeder, "resistance") * into[0] + _per_unit(feeder, "reactance") * into[1]
     squared = source_voltage**2 - 2 * feeder.path_sum(fall)
     if (squared <= 0).any():
-        collapsed = shorten(feeder.bus[squared <= 0])
+        collapsed = shorten(feeder.bus[squared <= 0].to_numpy())
         raise InputError([Finding(f"bus {collapsed}", "no voltage is left: the load is beyond what the lines carry")])
     return _labelled(
         {

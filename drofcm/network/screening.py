@@ -156,7 +156,7 @@ def binding_flow_rows(
         q_low, q_high = base[1] + _lowest(feeds, *reactive), base[1] + _highest(feeds, *reactive)
         for side, (cos, sin) in enumerate(directions):
             furthest = cos * (p_high if cos > 0 else p_low) + sin * (q_high if sin > 0 else q_low)
-            binding[block, monitored, :, side] = _scenario_first(furthest > limit)
+            binding[..., side][block, monitored] = _scenario_first(furthest > limit)
     return xr.DataArray(
         binding,
         coords={**box.coords, "line": data.indexes["line"], "side": shape["side"].values},
@@ -208,16 +208,18 @@ class _Box:
             if bool(crossed.any()):
                 findings.append(Finding(name, f"lies above its upper bound at {labels_where(crossed)}"))
         raise_if_any(findings)
-        arrays = (array.transpose("node", "scenario", "time").values.astype(np.float64) for array in bounds.values())
-        return cls(*arrays, coords={dim: p_low[dim].values for dim in ("scenario", "time")})
+        p_low_, p_high_, q_low_, q_high_ = (
+            array.transpose("node", "scenario", "time").values.astype(np.float64) for array in bounds.values()
+        )
+        return cls(p_low_, p_high_, q_low_, q_high_, {dim: p_low[dim].values for dim in ("scenario", "time")})
 
     @property
     def scenarios(self) -> int:
-        return self.p_low.shape[1]
+        return int(self.p_low.shape[1])
 
     @property
     def times(self) -> int:
-        return self.p_low.shape[2]
+        return int(self.p_low.shape[2])
 
     def blocks(self, rows: int) -> Iterator[slice]:
         """Runs of scenarios for which ``rows`` rows fill one block."""
