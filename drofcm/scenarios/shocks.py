@@ -1,0 +1,367 @@
+"""Demand shocks of AI data centres: a seeded Monte Carlo ensemble, generated at one second, aggregated to steps.
+
+Sign and reference: a shock is the change of a site's load against its running load, MW, positive when load rises.
+``rating`` is the largest surge *above* the running load (1.6 MW of rating on 0.5 MW of running load can reach 2.1 MW);
+a drop loses at most ``running``. So ``-running <= shock <= rating`` in every second.
+
+Scenario k depends on the seed, the shares and k alone: it is the same in an ensemble of 20 and of 2,000, and in
+whatever order or chunk it is made. Its class comes from the shares by a rule that keeps every prefix of the ensemble
+in proportion, its figures from a random stream of its own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from drofcm.core.errors import Finding, raise_if_any, shorten, suggest
+from drofcm.core.randomness import stream
+from drofcm.core.units import Quantity, check_quantities
+from drofcm.scenarios.ensemble import check_labelled, seconds_of, step_statistics
+from drofcm.scenarios.events import EVENTS, Sites
+
+__all__ = ["EVENT_CLASSES", "demand_shocks", "event_classes", "shock_trace"]
+
+EVENT_CLASSES: Final = ("surge", "training", "drop", "fault")
+"""Classes of events: the processes of `drofcm.scenarios.events`, and line faults alone or with one of them."""
+
+_RECIPE: Final = "ai_shocks_1"
+# what else happens while a line is out: the fault's voltage dip makes sites drop, or a surge meets a weakened feeder
+_BESIDE_FAULT: Final = ("", "drop", "surge")
+_BESIDE_FAULT_SHARES = (0.35, 0.35, 0.3)
+_TOLERANCE = 1e-9
+
+_RATING = Quantity("MW", ("node",), "largest surge above the running load", lower=0)
+_RUNNING = Quantity("MW", ("node",), "load before the event that can leave", lower=0)
+_DOWNSTREAM = Quantity("1", ("line", "node"), "1: the line feeds the node", lower=0, upper=1, integer=True)
+
+
+@dataclass(frozen=True)
+class _Study:
+    """Checked arguments: everything that scenario k depends on."""
+
+    nodes: npt.NDArray[np.str_]
+    sites: Sites
+    steps: npt.NDArray[np.int64]
+    shares: dict[str, float]
+    fault_lines: tuple[str, ...]
+    cut_off: dict[str, npt.NDArray[np.bool_]]
+    seed: int
+
+    def draw(self, scenario: int, event: str) -> tuple[npt.NDArray[np.float64], str]:
+        """Change of load, MW over (node, second), and the line that is out (``""``: none)."""
+        seconds = int(self.steps.sum())
+        rng = stream(self.seed, "shocks", scenario)
+        if event != "fault":
+            return EVENTS[event](self.sites, seconds, rng), ""
+        line = str(stream(self.seed, "fault lines", scenario).choice(np.asarray(self.fault_lines)))
+        beside = str(rng.choice(_BESIDE_FAULT, p=_BESIDE_FAULT_SHARES))
+        if not beside:
+            return np.zeros((len(self.nodes), seconds)), line
+        return EVENTS[beside](self.sites.without(self.cut_off[line]), seconds, rng), line
+
+
+def event_classes(scenarios: int, shares: Mapping[str, float]) -> npt.NDArray[np.str_]:
+    """The class of every scenario, so that every prefix of the ensemble holds its shares.
+
+    Scenario k gets the class with the earliest deadline among those that are due (the chairman assignment of
+    Tijdeman 1980, Discrete Mathematics 32, 323-330). The count of each class is then less than one away from
+    share x scenarios, for every number of scenarios: exact where that is whole for every class, rounded up or down
+    otherwise. Stratifying by largest remainder would do as well for one ensemble, but would give scenario k another
+    class whenever scenarios are added. The order carries no randomness; scenarios of a class are exchangeable.
+
+    Parameters
+    ----------
+    scenarios
+        Number of scenarios, at least 1.
+    shares
+        Share of each class, by name (`EVENT_CLASSES`); they sum to 1. Classes left out have none.
+
+    Returns
+    -------
+    numpy.ndarray
+        Names of classes over (scenario,).
+
+    Raises
+    ------
+    InputError
+        If the number is not at least 1, a class is unknown, or the shares are negative or do not sum to 1.
+    """
+    raise_if_any([*_check_count(scenarios), *_check_shares(shares)])
+    names = [name for name in EVENT_CLASSES if shares.get(name, 0.0) > 0]
+    share = np.array([shares[name] for name in names])
+    share /= share.sum()
+    if len(names) == 1:
+        return np.full(scenarios, names[0])
+    slack = 1 / (2 * len(names) - 2)
+    count = np.zeros(len(names))
+    order = np.empty(scenarios, dtype=np.int64)
+    for k in range(scenarios):
+        behind = share * (k + 1) - count
+        due = behind >= slack - _TOLERANCE
+        deadline = np.where(due, (1 - slack - behind) / share, np.inf)
+        order[k] = np.flatnonzero(deadline <= deadline.min() + _TOLERANCE)[0]
+        count[order[k]] += 1
+    return np.asarray(names)[order]
+
+
+def demand_shocks(
+    *,
+    scenarios: int,
+    rating: xr.DataArray,
+    running: xr.DataArray,
+    step_length: xr.DataArray,
+    shares: Mapping[str, float],
+    fault_lines: Sequence[str],
+    lines: Sequence[str],
+    seed: int,
+    downstream: xr.DataArray | None = None,
+) -> xr.Dataset:
+    """An ensemble of demand shocks, equally probable.
+
+    Parameters
+    ----------
+    scenarios
+        Number of scenarios S.
+    rating
+        Largest surge above the running load, MW over (node,).
+    running
+        Load before the event that can leave, MW over (node,), same labels as ``rating``.
+    step_length
+        h over (time,): whole seconds; they add up to the horizon (8 h in the main study).
+    shares
+        Share of each class of event (`EVENT_CLASSES`); they sum to 1.
+    fault_lines
+        Lines that a fault may put out for the whole event (laterals); may be empty if no share is on faults.
+    lines
+        Labels of all lines.
+    seed
+        The study's seed.
+    downstream
+        0/1 over (line, node): 1 where the line feeds the node. With it, no shock falls on a node that the fault cuts
+        off; without it, whoever knows the feeder must set the shock to zero there.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``shock``, ``shock_high``, ``shock_low``: mean, largest and smallest change of load in each step, MW over
+        (scenario, node, time); ``line_out``: 1 where the fault puts the line out, over (scenario, line);
+        ``probability``: 1/S; coordinate ``event_class`` (scenario). The seed and the recipe (JSON) are in ``attrs``.
+
+    Raises
+    ------
+    InputError
+        With every finding: wrong units, labels, signs or NaN, steps that are not whole seconds, unknown classes,
+        shares that do not sum to 1, fault lines that do not exist, classes that no site or line can have.
+
+    Notes
+    -----
+    One scenario is held at one-second resolution at a time, whatever their number.
+    """
+    findings = [*_check_count(scenarios), *_check_lines(fault_lines, lines)]
+    study = _study(rating, running, step_length, shares, fault_lines, seed, downstream, findings)
+    classes = event_classes(scenarios, shares)
+    shape = (scenarios, len(study.nodes), len(study.steps))
+    mean, high, low = np.empty(shape), np.empty(shape), np.empty(shape)
+    position = {str(label): index for index, label in enumerate(lines)}
+    line_out = np.zeros((scenarios, len(position)), dtype=np.int8)
+    for k, event in enumerate(classes):
+        change, line = study.draw(k, str(event))
+        mean[k], high[k], low[k] = step_statistics(change, study.steps)
+        if line:
+            line_out[k, position[line]] = 1
+    over = ("scenario", "node", "time")
+    recipe = {
+        "generator": _RECIPE,
+        "shares": study.shares,
+        "horizon_s": int(study.steps.sum()),
+        "fault_lines": list(study.fault_lines),
+    }
+    return xr.Dataset(
+        {
+            "shock": (over, mean, {"units": "MW", "long_name": "mean change of load in the step"}),
+            "shock_high": (over, high, {"units": "MW", "long_name": "largest change of load within the step"}),
+            "shock_low": (over, low, {"units": "MW", "long_name": "smallest change of load within the step"}),
+            "line_out": (("scenario", "line"), line_out, {"units": "1", "long_name": "1: the event puts the line out"}),
+            "probability": ("scenario", np.full(scenarios, 1 / scenarios), {"units": "1"}),
+        },
+        coords={
+            "scenario": np.arange(scenarios, dtype=np.int64),
+            "node": study.nodes,
+            "time": np.asarray(step_length["time"].values),
+            "line": [str(label) for label in lines],
+            "event_class": ("scenario", classes),
+        },
+        attrs={"seed": seed, "recipe": json.dumps(recipe)},
+    )
+
+
+def shock_trace(
+    *,
+    scenario: int,
+    rating: xr.DataArray,
+    running: xr.DataArray,
+    step_length: xr.DataArray,
+    shares: Mapping[str, float],
+    fault_lines: Sequence[str],
+    seed: int,
+    downstream: xr.DataArray | None = None,
+) -> xr.DataArray:
+    """The one-second trace of one scenario of `demand_shocks`: the same draw, before aggregation.
+
+    Parameters
+    ----------
+    scenario
+        Label k of the scenario, 0 or above; it need not be in any ensemble yet.
+    rating, running, step_length, shares, fault_lines, seed, downstream
+        As for `demand_shocks`.
+
+    Returns
+    -------
+    xarray.DataArray
+        Change of load, MW over (node, second), with scalar coordinates ``scenario``, ``event_class`` and
+        ``line_out`` (the label of the line that is out, or ``""``).
+
+    Raises
+    ------
+    InputError
+        As `demand_shocks`, and if ``scenario`` is negative.
+    """
+    findings = []
+    if not _whole(scenario) or scenario < 0:
+        findings.append(Finding("scenario", f"must be a whole number of 0 or above, got {scenario!r}"))
+    study = _study(rating, running, step_length, shares, fault_lines, seed, downstream, findings)
+    event = str(event_classes(scenario + 1, shares)[-1])
+    change, line = study.draw(scenario, event)
+    return xr.DataArray(
+        change,
+        dims=("node", "second"),
+        coords={
+            "node": study.nodes,
+            "second": np.arange(change.shape[1]),
+            "scenario": scenario,
+            "event_class": event,
+            "line_out": line,
+        },
+        name="shock",
+        attrs={"units": "MW", "long_name": "change of load"},
+    )
+
+
+def _study(
+    rating: xr.DataArray,
+    running: xr.DataArray,
+    step_length: xr.DataArray,
+    shares: Mapping[str, float],
+    fault_lines: Sequence[str],
+    seed: int,
+    downstream: xr.DataArray | None,
+    findings: list[Finding],
+) -> _Study:
+    """Check all arguments, raise every finding together with those found before, and bind them."""
+    steps, step_findings = seconds_of(step_length)
+    findings = [*findings, *step_findings, *_check_shares(shares), *_check_sites(rating, running, shares)]
+    if not _whole(seed) or seed < 0:
+        findings.append(Finding("seed", f"must be a whole number of 0 or above, got {seed!r}"))
+    if shares.get("fault", 0) > 0 and not len(fault_lines):
+        fix = "name the lines that may fail, or set the share to 0"
+        findings.append(Finding("fault_lines", f"share of 'fault' is {shares['fault']:g}, but no line may fail", fix))
+    findings += _check_downstream(downstream, fault_lines, rating)
+    raise_if_any(findings)
+    nodes = rating["node"].values
+    cut_off = {str(line): np.zeros(len(nodes), dtype=bool) for line in fault_lines}
+    if downstream is not None:
+        for line in cut_off:
+            cut_off[line] = downstream.sel(line=line, node=nodes).values.astype(bool)
+    return _Study(
+        nodes=np.asarray([str(node) for node in nodes]),
+        sites=Sites(np.asarray(rating, dtype=float), np.asarray(running.sel(node=nodes), dtype=float)),
+        steps=steps,
+        shares={name: float(shares[name]) for name in EVENT_CLASSES if name in shares},
+        fault_lines=tuple(str(line) for line in fault_lines),
+        cut_off=cut_off,
+        seed=seed,
+    )
+
+
+def _whole(number: object) -> bool:
+    return isinstance(number, int | np.integer) and not isinstance(number, bool)
+
+
+def _check_count(scenarios: int) -> Iterator[Finding]:
+    if not _whole(scenarios) or scenarios < 1:
+        yield Finding("scenarios", f"must be a whole number of at least 1, got {scenarios!r}")
+
+
+def _check_shares(shares: Mapping[str, float]) -> Iterator[Finding]:
+    for name, share in shares.items():
+        where = f"shares[{name!r}]"
+        if name not in EVENT_CLASSES:
+            yield Finding(where, "unknown class of event", suggest(str(name), EVENT_CLASSES))
+        if not np.isfinite(share) or share < 0:
+            yield Finding(where, f"must be a share within 0 and 1, got {share!r}")
+    total = float(sum(shares.values()))
+    if np.isfinite(total) and abs(total - 1) > _TOLERANCE:
+        yield Finding("shares", f"sum to {total:.9g}, must sum to 1", "divide by the sum if the proportions are right")
+
+
+def _check_sites(rating: xr.DataArray, running: xr.DataArray, shares: Mapping[str, float]) -> Iterator[Finding]:
+    found = [*_check_array("rating", rating, _RATING), *_check_array("running", running, _RUNNING)]
+    if found:
+        yield from found
+        return
+    if rating.size == 0:
+        yield Finding("rating", "there is no data centre", "give at least one node")
+        return
+    alone = {"rating": set(rating["node"].values), "running": set(running["node"].values)}
+    for name, other in (("rating", "running"), ("running", "rating")):
+        extra = sorted(alone[name] - alone[other])
+        if extra:
+            yield Finding(name, f"nodes {shorten(extra)} are not in {other}", "both need the same labels")
+    if alone["rating"] != alone["running"]:
+        return
+    running = running.sel(node=rating["node"].values)
+    able = {"surge": rating > 0, "training": (rating > 0) & (running > 0), "drop": running > 0}
+    for name, sites in able.items():
+        if shares.get(name, 0) > 0 and not sites.any():
+            need = {"surge": "a rating", "drop": "running load"}.get(name, "both a rating and running load")
+            what = f"share is {shares[name]:g}, but no node has {need} above 0 MW"
+            yield Finding(f"shares[{name!r}]", what, "set the share to 0 or correct the data centres")
+
+
+def _check_array(name: str, array: xr.DataArray, quantity: Quantity) -> list[Finding]:
+    findings = check_labelled(name, array)
+    if findings:
+        return findings
+    return check_quantities(array.reset_coords(drop=True).to_dataset(name=name), {name: quantity}, "shocks")
+
+
+def _check_lines(fault_lines: Sequence[str], lines: Sequence[str]) -> Iterator[Finding]:
+    known = [str(line) for line in lines]
+    twice = sorted({line for line in known if known.count(line) > 1})
+    if twice:
+        yield Finding("lines", f"duplicate labels: {shorten(twice)}", "labels must be unique")
+    for line in fault_lines:
+        if str(line) not in known:
+            yield Finding("fault_lines", f"line {str(line)!r} does not exist", suggest(str(line), known))
+
+
+def _check_downstream(
+    downstream: xr.DataArray | None, fault_lines: Sequence[str], rating: xr.DataArray
+) -> Iterator[Finding]:
+    if downstream is None:
+        return
+    found = _check_array("downstream", downstream, _DOWNSTREAM)
+    if found or check_labelled("rating", rating) or "node" not in rating.coords:
+        yield from found
+        return
+    for dim, needed in (("line", [str(line) for line in fault_lines]), ("node", list(rating["node"].values))):
+        missing = [label for label in needed if label not in downstream.indexes[dim]]
+        if missing:
+            yield Finding("downstream", f"{dim} {shorten(missing)} is missing", f"cover every {dim} of the study")
