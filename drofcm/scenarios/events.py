@@ -5,10 +5,10 @@ within ``-running`` and ``+rating``; t = 0 is the onset, the second in which the
 
 What sites have in common is drawn once per event (the job that spans them, the voltage dip, the operator's decision
 to reconnect); what is their own is drawn per site (a local share of the load, lags, depth, durations). Shapes within
-seconds are measured (`drofcm.scenarios.loads`). How often, how deep and how long events are is engineering judgement
-around two documented cases of 1,500 and 1,800 MW that left at once (NERC, Incident Review of January 2025 and State
-of Reliability 2025): most sites of a campus transfer at the same of up to six faults within 82 seconds, and return
-in stages, by hand, after minutes to an hour.
+seconds are measured (`drofcm.scenarios.loads`). Documented cases are about 1,500 MW (10 July 2024: six faults in 82
+seconds) and 1,800 MW (February 2025) of data centres that left at once (NERC, Incident Review of January 2025 and State
+of Reliability 2025, read through secondary summaries). How many sites take part, how deep and how long events are, and
+the return in stages after minutes to an hour, are engineering judgement.
 """
 
 from __future__ import annotations
