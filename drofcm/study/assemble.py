@@ -95,7 +95,7 @@ def assemble(study: StudyFile, folder: Path, where: Where = dotted) -> Assembly:
     ]
     # every part brings the same labels in the same order; "exact" makes a slip an error instead of a gap
     data = xr.merge(parts, join="exact", compat="identical", combine_attrs="override")
-    data = data.assign(requirement=requirement(data)).transpose(*ORDER)
+    data = data.assign(requirement=requirement(data, study.nodes.requirement_margin)).transpose(*ORDER)
     data.attrs = {"title": study.title or study.name, "seed": study.seed}
     findings = demand_shock_data.check(data)
     raise_if_any(findings)

@@ -1,0 +1,220 @@
+"""What a run folder holds: written from the outcome of a run, and read back to draw its report again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import geopandas as gpd
+import pandas as pd
+import xarray as xr
+from ruamel.yaml import YAML
+from shapely.geometry import LineString
+
+from drofcm.config import StudyFile, load_study, resolved
+from drofcm.core.errors import raise_if_any
+from drofcm.report import tables
+from drofcm.report.document import write_report
+from drofcm.report.inputs import DO_NOTHING, EXPECTED_VALUE_PLAN, ReportInput
+from drofcm.solve.result import Result
+from drofcm.study.folder import RunFolder
+from drofcm.validate.certificate import certify, report_quantities
+
+__all__ = ["rebuild_report", "report_input", "write_contents"]
+
+BASELINES: Final = {DO_NOTHING: "do_nothing", EXPECTED_VALUE_PLAN: "expected_value"}
+LAYERS: Final = ("suppliers", "hubs", "buses", "lines")
+
+_UNITS: Final = {
+    "cost": "cost_usd_per_event",
+    "cost_do_nothing": "cost_do_nothing_usd_per_event",
+    "cost_modules": "cost_modules_usd_per_a",
+    "cost_transport": "cost_transport_usd_per_a",
+    "critical_load": "critical_load_mw",
+    "distance": "distance_km",
+    "ens": "ens_mwh_per_event",
+    "peak": "peak_mw",
+    "settled_median": "settled_median_h",
+    "settled_worst": "settled_worst_h",
+    "setup_cost": "setup_cost_usd_per_a",
+    "stabilise_within": "stabilise_within_h",
+    "storage_limit": "storage_limit_slots",
+    "unabsorbed": "unabsorbed_mwh_per_event",
+    "unserved": "unserved_mwh_per_event",
+    "unserved_do_nothing": "unserved_do_nothing_mwh_per_event",
+    "used": "used_slots",
+}
+
+
+def report_input(
+    study: StudyFile,
+    data: xr.Dataset,
+    layers: Mapping[str, gpd.GeoDataFrame],
+    plan: Result,
+    baselines: Mapping[str, Result],
+    provenance: Mapping[str, Any],
+) -> ReportInput:
+    """Everything the report and the tables show; the plan is certified from the data on the way."""
+    risk = study.risk
+    certificate = certify(
+        data,
+        plan.first_stage,
+        plan.recourse,
+        plan.terms,
+        plan.recourse_cost,
+        objective=plan.objective,
+        risk_weights=plan.risk_weight,
+        risk={
+            "expectation": risk.expectation,
+            "cvar": [(tail.alpha, tail.weight) for tail in risk.cvar],
+            "worst_case": risk.worst_case,
+        },
+    )
+    quantities = report_quantities(data, plan.recourse).rename(time_to_stable="stabilisation_time")
+    return ReportInput(
+        title=study.title or study.name,
+        description=study.description,
+        data=data,
+        plan=plan,
+        baselines=baselines,
+        layers=layers,
+        certificate=certificate,
+        quantities=quantities,
+        assumptions=list(_assumptions(study, layers)),
+        provenance=provenance,
+        alpha=max((tail.alpha for tail in risk.cvar), default=0.9),
+    )
+
+
+def _assumptions(study: StudyFile, layers: Mapping[str, gpd.GeoDataFrame]) -> Iterator[str]:
+    buses = layers["buses"]
+    if "placement" in buses and (buses["placement"] == "synthetic").any():
+        yield "The placement of the buses on the map is synthetic: no real feeder is shown."
+    yield (
+        "Perfect foresight within the event: dispatch knows how the event goes on from its first minute, "
+        "so the figures are what the modules can do at best."
+    )
+    if study.events.file is None:
+        yield (
+            f"Events are generated with seed {study.seed}; their shapes follow measured traces, how often and how deep "
+            "they are is engineering judgement. Each is equally likely."
+        )
+    else:
+        yield "Events and their probabilities were read from a file given with the study."
+    yield f"{study.events.rate_per_year:g} events a year, each met with all modules ready at their hubs."
+    yield (
+        "Voltages and flows are linear (LinDistFlow, without losses); no switch is thrown, so what a fault cuts off "
+        "stays off for the whole event."
+    )
+    travel = f"Roads: straight line times {study.area.detour:g}, {study.area.road_speed_km_h:g} km/h."
+    yield travel if study.area.distances is None else f"{travel} Distances from suppliers are those of a table."
+
+
+def write_contents(folder: Path, study: StudyFile, inputs: ReportInput, log: Sequence[str]) -> None:
+    """Write every file of a run except its provenance.
+
+    Parameters
+    ----------
+    folder
+        An empty folder.
+    study
+        The study file.
+    inputs
+        The outcome.
+    log
+        Lines of ``log.txt``.
+    """
+    inputs.plan.to_netcdf(folder / "result.nc")
+    inputs.data.to_netcdf(folder / "data.nc", engine="netcdf4")
+    (folder / "baselines").mkdir()
+    for name, result in inputs.baselines.items():
+        result.to_netcdf(folder / "baselines" / f"{BASELINES[name]}.nc")
+    _write_layers(folder / "hubs.gpkg", inputs)
+    (folder / "tables").mkdir()
+    for name, table in _tables(inputs).items():
+        table.to_csv(folder / "tables" / f"{name}.csv", index=False)
+        table.to_parquet(folder / "tables" / f"{name}.parquet", index=False)
+    inputs.certificate.checks.to_csv(folder / "certificate.csv", index=False)
+    with (folder / "study.resolved.yaml").open("w", encoding="utf-8") as stream:
+        _yaml().dump(resolved(study), stream)
+    (folder / "log.txt").write_text("\n".join([*log, "", inputs.plan.log.to_string(index=False), ""]), encoding="utf-8")
+    write_report(folder / "report.html", inputs)
+
+
+def rebuild_report(path: Path) -> Path:
+    """Draw ``report.html`` of a run folder again from its files.
+
+    Raises
+    ------
+    InputError
+        If files of the folder are missing or were changed.
+    """
+    run = RunFolder(path)
+    raise_if_any(run.faults())
+    study = load_study(path / "study.resolved.yaml")
+    data = xr.load_dataset(path / "data.nc", engine="netcdf4")
+    layers = {name: gpd.read_file(path / "hubs.gpkg", layer=name) for name in LAYERS}
+    plan = Result.from_netcdf(path / "result.nc")
+    baselines = {name: Result.from_netcdf(path / "baselines" / f"{stem}.nc") for name, stem in BASELINES.items()}
+    provenance = {key: value for key, value in run.provenance.items() if key != "files"}
+    write_report(path / "report.html", report_input(study, data, layers, plan, baselines, provenance))
+    return path / "report.html"
+
+
+def _yaml() -> YAML:
+    yaml = YAML(typ="rt")
+    yaml.width = 120
+    return yaml
+
+
+def _write_layers(path: Path, inputs: ReportInput) -> None:
+    """Every layer of the study; hubs carry the plan, shipments are lines from supplier to hub."""
+    use = tables.hub_use(inputs).rename(columns=_UNITS).rename_axis("id").reset_index()
+    for name in LAYERS:
+        layer = inputs.layers[name]
+        if name == "hubs":
+            layer = layer[["id", "name", "geometry"]].merge(use, on="id", validate="one_to_one")
+        layer.to_file(path, layer=name, driver="GPKG")
+    shipped = tables.shipments(inputs).rename(columns=_UNITS)
+    point = {name: inputs.layers[name].set_index("id").geometry for name in ("suppliers", "hubs")}
+    ends = zip(shipped["supplier"], shipped["hub"], strict=True)
+    geometry = [LineString([point["suppliers"][origin], point["hubs"][hub]]) for origin, hub in ends]
+    lines = gpd.GeoDataFrame(shipped, geometry=geometry, crs=inputs.layers["hubs"].crs)
+    lines.to_file(path, layer="shipments", driver="GPKG", geometry_type="LineString")
+
+
+def _tables(inputs: ReportInput) -> dict[str, pd.DataFrame]:
+    """The tables of a run, tidy, with the unit in the name of the column."""
+    found = {
+        "shipments": tables.shipments(inputs),
+        "hubs": tables.hub_use(inputs).rename_axis("hub").reset_index(),
+        "costs": _costs(inputs),
+        "nodes": tables.nodes(inputs).rename_axis("node").reset_index(),
+        "scenarios": tables.scenarios(inputs).rename_axis("scenario").reset_index(),
+        "dispatch": _dispatch(inputs),
+    }
+    return {name: table.rename(columns=_UNITS) for name, table in found.items()}
+
+
+def _costs(inputs: ReportInput) -> pd.DataFrame:
+    long = tables.cost_terms(inputs).rename_axis("term").reset_index()
+    return long.melt("term", var_name="plan", value_name="usd_per_a")
+
+
+def _dispatch(inputs: ReportInput) -> pd.DataFrame:
+    """One line per scenario, node and step that the event touches: imbalance shares in MW, each technology by name."""
+    data, recourse = inputs.data, inputs.plan.recourse
+    end = data["step_length"].cumsum("time")
+    columns = {"start_h": end - data["step_length"], "end_h": end, "shock_mw": data["shock"]}
+    for name in ("supply_follow", "unserved_critical", "unserved_flexible", "unabsorbed"):
+        columns[f"{name}_mw"] = recourse[name]
+    output = sum(
+        sign * recourse[name].fillna(0)
+        for name, sign in {"discharge": 1, "charge": -1, "generation": 1, "demand_response": 1}.items()
+        if name in recourse
+    )
+    columns |= {f"{label}_mw": output.sel(fcm=label, drop=True) for label in data["fcm"].values}
+    plain = {name: column.reset_coords(drop=True) for name, column in columns.items()}
+    table = xr.Dataset(plain).to_dataframe(["scenario", "node", "time"]).reset_index()
+    return table[table["supply_follow_mw"].notna()]

@@ -1,0 +1,125 @@
+"""The planner's own plan: read from a table, checked against the data of the study, priced."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import xarray as xr
+
+from drofcm.core.errors import Finding, InputError, raise_if_any, shorten, suggest
+from drofcm.problems import demand_shock
+from drofcm.solve.result import Result
+from drofcm.study.assemble import Assembly
+from drofcm.study.run import risk_measure
+
+__all__ = ["evaluate_plan", "read_plan"]
+
+COLUMNS: Final = ("supplier", "hub", "fcm", "modules")
+_LABELS: Final = COLUMNS[:3]
+
+
+def read_plan(path: Path, data: xr.Dataset) -> xr.Dataset:
+    """A plan from a table ``supplier,hub,fcm,modules``; hubs that receive modules are open.
+
+    Parameters
+    ----------
+    path
+        CSV file; further columns, such as those of ``tables/shipments.csv``, are ignored.
+    data
+        The labelled data of the study.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``hub_active`` (hub) and ``shipped`` (supplier, hub, fcm).
+
+    Raises
+    ------
+    InputError
+        With every finding: unknown labels, counts that are negative or not whole, a shipment given twice, more than
+        stock, room, budget or hub counts allow, hubs forced in that receive nothing.
+    """
+    shipped = xr.DataArray(0.0, coords={dim: data.indexes[dim] for dim in _LABELS}, dims=_LABELS)
+    findings: list[Finding] = []
+    seen: dict[tuple[str, ...], int] = {}
+    for line, row in _rows(path):
+        place = f"{path.name}:{line}"
+        labels = {dim: row[dim].strip() for dim in _LABELS}
+        unknown = [dim for dim in _LABELS if labels[dim] not in data.indexes[dim]]
+        for dim in unknown:
+            what, fix = f"unknown {dim} {labels[dim]!r}", suggest(labels[dim], data[dim].values)
+            findings.append(Finding(f"{place}: {dim}", what, fix))
+        modules = _whole(row["modules"])
+        if modules is None:
+            what = f"must be a whole number of at least 0, got {row['modules']!r}"
+            findings.append(Finding(f"{place}: modules", what))
+        key = tuple(labels.values())
+        if key in seen:
+            findings.append(Finding(place, f"{', '.join(key)} is given already in line {seen[key]}", "add the two up"))
+        seen.setdefault(key, line)
+        if modules is not None and not unknown:
+            shipped.loc[labels] = modules
+    raise_if_any(findings)
+    active = (shipped.sum(["supplier", "fcm"]) > 0).astype(float)
+    plan = xr.Dataset({"hub_active": active, "shipped": shipped})
+    raise_if_any(_limit_findings(plan, data, path.name))
+    return plan
+
+
+def evaluate_plan(assembly: Assembly, plan: xr.Dataset) -> Result:
+    """The cost of a plan on the events of a study, the recourse of every event solved with its integers."""
+    return demand_shock.program(assembly.data).evaluate(plan, risk=risk_measure(assembly.study))
+
+
+def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    try:
+        stream = path.open(newline="", encoding="utf-8-sig")
+    except OSError as error:
+        raise InputError([Finding(str(path), f"cannot be read: {error.strerror}", "give a CSV file")]) from None
+    with stream:
+        reader = csv.DictReader(stream, restval="")
+        missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
+        if missing:
+            fix = f"the first line is {','.join(COLUMNS)}"
+            raise InputError([Finding(f"{path.name}:1", f"column {shorten(missing)} is missing", fix)])
+        for row in reader:
+            yield reader.line_num, row
+
+
+def _whole(text: str) -> int | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return int(number) if number >= 0 and np.isfinite(number) and number == int(number) else None
+
+
+def _limit_findings(plan: xr.Dataset, data: xr.Dataset, name: str) -> Iterator[Finding]:
+    shipped, active = plan["shipped"], plan["hub_active"]
+    leaving = shipped.sum("hub")
+    for supplier, fcm in np.argwhere((leaving > data["stock"]).transpose("supplier", "fcm").values):
+        at = {"supplier": supplier, "fcm": fcm}
+        who, kind = data["supplier"].values[supplier], data["fcm"].values[fcm]
+        what = f"supplier {who!s} ships {leaving.isel(at):g} {kind!s}, its stock is {data['stock'].isel(at):g}"
+        yield Finding(name, what, "ship less, or from another supplier")
+    room = (data["footprint"] * shipped).sum(["supplier", "fcm"])
+    for hub in data["hub"].values[(room > data["storage_limit"] + 1e-9).values]:
+        taken, limit = float(room.sel(hub=hub)), float(data["storage_limit"].sel(hub=hub))
+        yield Finding(name, f"hub {hub!s} holds {taken:g} slots, it has {limit:g}", "ship less to it")
+    for hub in data["hub"].values[(active < data["hub_forced_in"]).values]:
+        yield Finding(name, f"hub {hub!s} is forced in and receives nothing", "ship to it, or change hubs.forced_in")
+    for hub in data["hub"].values[(active > 1 - data["hub_forced_out"]).values]:
+        yield Finding(name, f"hub {hub!s} is forced out and receives modules", "ship elsewhere")
+    count, low, high = int(active.sum()), int(data["hub_minimum"]), int(data["hub_maximum"])
+    if not low <= count <= high:
+        yield Finding(name, f"{count} hubs receive modules, the study asks for {low} to {high}", "open more or fewer")
+    if "budget" in data:
+        transport = (data["transport_cost"] * data["distance"] * shipped).sum()
+        spent = float((data["setup_cost"] * active).sum() + transport + (data["module_cost"] * shipped).sum())
+        if spent > float(data["budget"]) + 1e-6:
+            what = f"costs {spent:,.0f} $/a, the budget is {float(data['budget']):,.0f} $/a"
+            yield Finding(name, what, "ship less, or raise budget_per_year")

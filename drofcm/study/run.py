@@ -1,0 +1,236 @@
+"""A study from its file to its run folder: assemble, compare, solve, certify, write."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import xarray as xr
+
+from drofcm.config import StudyFile, load_study
+from drofcm.core.document import Document
+from drofcm.problems import demand_shock, demand_shock_data
+from drofcm.report.inputs import DO_NOTHING, EXPECTED_VALUE_PLAN
+from drofcm.report.tables import gap_of_benefit
+from drofcm.risk.measures import CVaR, Expectation, WeightedSum, WorstCase
+from drofcm.solve.result import Result
+from drofcm.study.assemble import Assembly, assemble
+from drofcm.study.contents import report_input, write_contents
+from drofcm.study.folder import RunFolder, digest_files, run_key, seal, versions, writing
+
+__all__ = ["Progress", "open_study", "risk_measure", "run_study", "solve_do_nothing"]
+
+
+class Progress(Protocol):
+    """Hears how a run gets on."""
+
+    def phase(self, name: str) -> None:
+        """Say that a phase begins."""
+
+    def bounds(self, seconds: float, lower: float, upper: float) -> None:
+        """Say where the search of the current phase stands, $/a."""
+
+
+class _Silent:
+    def phase(self, name: str) -> None:
+        """Say nothing."""
+
+    def bounds(self, seconds: float, lower: float, upper: float) -> None:
+        """Say nothing."""
+
+
+class _Logged:
+    """Passes progress on and keeps a line per phase for ``log.txt``."""
+
+    def __init__(self, listener: Progress) -> None:
+        self.lines: list[str] = []
+        self._listener = listener
+        self._began = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self._began
+
+    def phase(self, name: str) -> None:
+        self.note(name)
+        self._listener.phase(name)
+
+    def note(self, text: str) -> None:
+        self.lines.append(f"{self.seconds:8.1f} s  {text}")
+
+    def bounds(self, seconds: float, lower: float, upper: float) -> None:
+        self._listener.bounds(seconds, lower, upper)
+
+
+def risk_measure(study: StudyFile) -> WeightedSum:
+    """The risk measure of a study; terms without weight are left out."""
+    risk = study.risk
+    terms = [(risk.expectation, Expectation()), *((tail.weight, CVaR(tail.alpha)) for tail in risk.cvar)]
+    return WeightedSum(tuple((weight, term) for weight, term in [*terms, (risk.worst_case, WorstCase())] if weight > 0))
+
+
+def open_study(path: Path | str, **solver: Any) -> Assembly:
+    """Read a study file and assemble its data.
+
+    Parameters
+    ----------
+    path
+        The study file.
+    **solver
+        Keys of the section ``solver`` that take the place of those in the file; None changes nothing.
+
+    Raises
+    ------
+    InputError
+        With every fault; those of the study file carry line and column.
+    """
+    path = Path(path)
+    study = load_study(path)
+    changes = {key: value for key, value in solver.items() if value is not None}
+    if changes:
+        study = StudyFile.model_validate(
+            {**study.model_dump(exclude_unset=True), "solver": {**study.solver.model_dump(), **changes}}
+        )
+    return assemble(study, path.parent, Document.read(path).where)
+
+
+def solve_do_nothing(assembly: Assembly) -> Result:
+    """No hub, no module: what events cost as things are, whatever the study demands of a plan."""
+    data = assembly.data.drop_vars("budget", errors="ignore")
+    for name in ("hub_minimum", "hub_forced_in"):
+        data = data.assign({name: xr.zeros_like(data[name])})
+    program = demand_shock.program(data, checked=True)
+    return program.evaluate(_nothing(data), risk=risk_measure(assembly.study))
+
+
+def _nothing(data: xr.Dataset) -> xr.Dataset:
+    empty = {"hub_active": ("hub",), "shipped": ("supplier", "hub", "fcm")}
+    return xr.Dataset(
+        {
+            name: xr.DataArray(0.0, coords={dim: data.indexes[dim] for dim in dims}, dims=dims)
+            for name, dims in empty.items()
+        }
+    )
+
+
+def run_study(
+    path: Path | str,
+    runs: Path = Path("runs"),
+    *,
+    gap: float | None = None,
+    time_limit: float | None = None,
+    progress: Progress | None = None,
+) -> RunFolder:
+    """Run a study to its folder ``<runs>/<name>-<hash>``.
+
+    An equal run that was finished is opened again. One that was stopped at a limit is taken up from its plan.
+
+    Parameters
+    ----------
+    path
+        The study file.
+    runs
+        Where run folders stand.
+    gap, time_limit
+        In place of ``solver.mip_gap`` and ``solver.time_limit_s`` of the study.
+    progress
+        Hears phases and bounds.
+
+    Returns
+    -------
+    RunFolder
+        Complete; nothing else is ever written.
+
+    Raises
+    ------
+    InputError
+        With every fault of the input.
+    InfeasibleError
+        If no plan exists, with the rows that contradict each other.
+    SolveError
+        If a limit was hit before any plan was found.
+    KeyboardInterrupt
+        If the run was interrupted before any plan was found.
+    """
+    log = _Logged(progress or _Silent())
+    log.phase("reading the study and its data")
+    assembly = open_study(path, mip_gap=gap, time_limit_s=time_limit)
+    for finding in assembly.findings:
+        log.note(f"warning: {finding}")
+    inputs = digest_files(assembly.sources.files)
+    key = run_key(assembly.study, inputs, assembly.data)
+    target = runs / f"{assembly.study.name}-{key}"
+    earlier = RunFolder(target, reopened=True)
+    whole = target.is_dir() and not earlier.faults()
+    if whole and earlier.status == "optimal":
+        return earlier
+    outcome = _solve(assembly, log, Result.from_netcdf(target / "result.nc").first_stage if whole else None)
+    provenance = {
+        "study": assembly.study.name,
+        "key": key,
+        "seed": assembly.study.seed,
+        "inputs": inputs,
+        "versions": versions(),
+        "taken_up": whole,
+    }
+    return _write(target, assembly, outcome, provenance, log)
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    plan: Result
+    baselines: dict[str, Result]
+
+
+def _solve(assembly: Assembly, log: _Logged, start: xr.Dataset | None) -> _Outcome:
+    risk, solver = risk_measure(assembly.study), assembly.study.solver
+    log.phase("evaluating: do nothing")
+    nothing = solve_do_nothing(assembly)
+    log.phase("building the program")
+    program = demand_shock.program(assembly.data)
+    log.phase("solving: expected-value plan")
+    mean = demand_shock.program(demand_shock_data.expected_value(assembly.data), checked=True)
+    limits: dict[str, Any] = {"gap": solver.mip_gap, "time_limit": solver.time_limit_s}
+    guess = mean.solve(**limits)
+    if guess.status == "interrupted":
+        raise KeyboardInterrupt
+    expected = program.evaluate(guess.first_stage, risk=risk)
+    log.phase("solving: the plan")
+    method: Any = solver.method
+    plan = program.solve(
+        risk=risk,
+        method=method,
+        start=expected.first_stage if start is None else start,
+        progress=log.bounds,
+        **limits,
+    )
+    log.note(str(plan))
+    return _Outcome(plan, {DO_NOTHING: nothing, EXPECTED_VALUE_PLAN: expected})
+
+
+def _write(target: Path, assembly: Assembly, outcome: _Outcome, provenance: dict[str, Any], log: _Logged) -> RunFolder:
+    plan = outcome.plan
+    log.phase("certifying and writing the report")
+    facts = {
+        **provenance,
+        "status": plan.status,
+        "objective": plan.objective,
+        "lower_bound": plan.lower_bound,
+        "upper_bound": plan.upper_bound,
+        "gap": plan.gap,
+        "solution": plan.provenance,
+    }
+    inputs = report_input(assembly.study, assembly.data, assembly.layers, plan, outcome.baselines, facts)
+    facts |= {"gap_of_benefit": gap_of_benefit(inputs), "certified": inputs.certificate.passed}
+    facts |= {name: result.objective for name, result in _named(outcome).items()}
+    log.note(str(inputs.certificate))
+    with writing(target) as folder:
+        write_contents(folder, assembly.study, inputs, log.lines)
+        seal(folder, facts)
+    return RunFolder(target)
+
+
+def _named(outcome: _Outcome) -> dict[str, Result]:
+    return {f"objective, {name}": result for name, result in outcome.baselines.items()}
