@@ -20,6 +20,7 @@ from drofcm.validate.ledger import Certificate, Ledger
 __all__ = ["Certificate", "certify", "report_quantities"]
 
 POLYGON_SIDES = 12
+LARGEST_BLOCK = 2_000_000  # entries of one array over the network
 
 _NODE = ("scenario", "node")
 _NODE_TIME = ("scenario", "node", "time")
@@ -163,6 +164,8 @@ def _arranged(
         if wrong:
             ledger.fail("labels", "A.1", f"{name} has other labels of {', '.join(wrong)} than the data")
             continue
+        # infinite values would turn into NaN in the rows
+        ledger.violation("numbers are finite", "A.1", np.isinf(array.astype(float)).astype(float))
         arrays[name] = array.reindex({dim: data[dim] for dim in dims}).transpose(*dims).astype(float)
     return xr.Dataset(arrays)
 
@@ -303,24 +306,33 @@ def _stability_rows(ledger: Ledger, data: xr.Dataset, full: xr.Dataset) -> None:
 
 def _network_rows(ledger: Ledger, data: xr.Dataset, full: xr.Dataset) -> None:
     active, reactive = recompute.network_change(data, full)
-    # scenario by scenario: over a large feeder, all scenarios at once would fill the memory
-    for label in data.scenario.values:
-        here = {"scenario": label}
-        delta, delta_q = active.sel(here), reactive.sel(here)
-        drop = 2 * (xr.dot(data.path_resistance, delta, dim="node") + xr.dot(data.path_reactance, delta_q, dim="node"))
-        voltage = data.v_base**2 - drop
-        rows = (data.monitored_bus == 1) & (data.energised.sel(here) == 1)
-        slack = full.voltage_slack.sel(here)
-        zero = xr.zeros_like(voltage)
-        ledger.at_most("upper voltage", "A.4", (voltage - slack).where(rows, zero), (data.v_max**2).where(rows, zero))
-        ledger.at_least("lower voltage", "A.4", (voltage + slack).where(rows, zero), (data.v_min**2).where(rows, zero))
-        watched = data.monitored_line == 1
-        flow = (data.flow_base + xr.dot(data.downstream, delta, dim="node")).where(watched, 0.0)
-        flow_q = (data.flow_base_reactive + xr.dot(data.downstream, delta_q, dim="node")).where(watched, 0.0)
-        angle = xr.DataArray(2 * np.pi * np.arange(POLYGON_SIDES) / POLYGON_SIDES, dims="side")
-        apparent = np.cos(angle) * flow + np.sin(angle) * flow_q
-        ledger.at_most("line rating, polygon", "A.4", apparent, data.rating * np.cos(np.pi / POLYGON_SIDES))
-        ledger.at_most("line rating", "A.4", (flow**2 + flow_q**2) ** 0.5, data.rating)
+    size = max(1, LARGEST_BLOCK // (data.sizes["time"] * max(data.sizes["bus"], data.sizes["line"] * POLYGON_SIDES)))
+    # over a large feeder, all scenarios at once would fill the memory
+    for first in range(0, data.sizes["scenario"], size):
+        block = {"scenario": slice(first, first + size)}
+        delta, delta_q = active.isel(block), reactive.isel(block)
+        _voltage_rows(ledger, data, full.voltage_slack.isel(block), delta, delta_q)
+        _line_rows(ledger, data, delta, delta_q)
+
+
+def _voltage_rows(
+    ledger: Ledger, data: xr.Dataset, slack: xr.DataArray, delta: xr.DataArray, delta_q: xr.DataArray
+) -> None:
+    fall = xr.dot(data.path_resistance, delta, dim="node") + xr.dot(data.path_reactance, delta_q, dim="node")
+    voltage = data.v_base**2 - 2 * fall
+    rows = (data.monitored_bus == 1) & (data.energised.sel(scenario=delta.scenario) == 1)
+    ledger.at_most("upper voltage", "A.4", (voltage - slack).where(rows, 0.0), (data.v_max**2).where(rows, 0.0))
+    ledger.at_least("lower voltage", "A.4", (voltage + slack).where(rows, 0.0), (data.v_min**2).where(rows, 0.0))
+
+
+def _line_rows(ledger: Ledger, data: xr.Dataset, delta: xr.DataArray, delta_q: xr.DataArray) -> None:
+    watched = data.monitored_line == 1
+    flow = (data.flow_base + xr.dot(data.downstream, delta, dim="node")).where(watched, 0.0)
+    flow_q = (data.flow_base_reactive + xr.dot(data.downstream, delta_q, dim="node")).where(watched, 0.0)
+    angle = xr.DataArray(2 * np.pi * np.arange(POLYGON_SIDES) / POLYGON_SIDES, dims="side")
+    apparent = np.cos(angle) * flow + np.sin(angle) * flow_q
+    ledger.at_most("line rating, polygon", "A.4", apparent, data.rating * np.cos(np.pi / POLYGON_SIDES))
+    ledger.at_most("line rating", "A.4", (flow**2 + flow_q**2) ** 0.5, data.rating)
 
 
 def _cost_rows(

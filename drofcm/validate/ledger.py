@@ -7,10 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import xarray as xr
+from numpy.typing import NDArray
 
 from drofcm.core.errors import SolveError
 
 __all__ = ["Certificate", "Ledger"]
+
+_Array = NDArray[np.float64]
 
 _COLUMNS = ("check", "equation", "worst_violation", "where", "tolerance", "passed")
 
@@ -70,7 +73,8 @@ class Ledger:
 
     def at_most(self, check: str, equation: str, left: xr.DataArray, right: xr.DataArray | float) -> None:
         """``left <= right``."""
-        self.violation(check, equation, (left - right) / _scale(left, right))
+        labels, left_values, right_values = _together(left, right)
+        self._judge(check, equation, labels, left_values - right_values, left_values, right_values)
 
     def at_least(self, check: str, equation: str, left: xr.DataArray, right: xr.DataArray | float) -> None:
         """``left >= right``."""
@@ -78,7 +82,8 @@ class Ledger:
 
     def equal(self, check: str, equation: str, left: xr.DataArray, right: xr.DataArray | float) -> None:
         """``left == right``."""
-        self.violation(check, equation, abs(left - right) / _scale(left, right))
+        labels, left_values, right_values = _together(left, right)
+        self._judge(check, equation, labels, np.abs(left_values - right_values), left_values, right_values)
 
     def whole(self, check: str, equation: str, values: xr.DataArray) -> None:
         """``values`` are whole numbers, to the tolerance itself: a larger number is not less whole."""
@@ -90,21 +95,29 @@ class Ledger:
 
     def violation(self, check: str, equation: str, values: xr.DataArray) -> None:
         """Enter violations as they are; NaN counts as a violation without bound."""
-        numbers = np.where(np.isnan(values.values), np.inf, values.values)
-        if numbers.size == 0:
-            self._enter(check, equation, -np.inf, "no row")
-            return
-        position = np.unravel_index(int(np.argmax(numbers)), numbers.shape)
-        labels = [
-            f"{dim}={values[dim].values[index] if dim in values.coords else index}"
-            for dim, index in zip(values.dims, position, strict=True)
-        ]
-        fixed = [f"{dim}={values[dim].values}" for dim in values.coords if dim in _SLICED and dim not in values.dims]
-        self._enter(check, equation, float(numbers[position]), ", ".join([*fixed, *labels]) or "the value")
+        self._worst_of(check, equation, values, values.values)
 
     def fail(self, check: str, equation: str, where: str) -> None:
         """Enter a failure that has no size, such as a variable that is missing."""
         self._enter(check, equation, np.inf, where)
+
+    def _judge(
+        self, check: str, equation: str, labels: xr.DataArray, excess: _Array, left: _Array, right: _Array | float
+    ) -> None:
+        scale = np.maximum(np.maximum(np.abs(left), np.abs(right)), 1.0)
+        self._worst_of(check, equation, labels, excess / scale)
+
+    def _worst_of(self, check: str, equation: str, labels: xr.DataArray, values: _Array) -> None:
+        numbers = np.where(np.isnan(values), np.inf, values)
+        if numbers.size == 0:
+            self._enter(check, equation, -np.inf, "no row")
+            return
+        position = np.unravel_index(int(np.argmax(numbers)), numbers.shape)
+        where = ", ".join(
+            f"{dim}={labels[dim].values[index] if dim in labels.coords else index}"
+            for dim, index in zip(labels.dims, position, strict=True)
+        )
+        self._enter(check, equation, float(numbers[position]), where or "the value")
 
     def _enter(self, check: str, equation: str, worst: float, where: str) -> None:
         if check not in self._worst or worst > self._worst[check][1]:
@@ -119,9 +132,9 @@ class Ledger:
         return Certificate(pd.DataFrame(rows, columns=list(_COLUMNS)))
 
 
-_SLICED = ("scenario",)
-
-
-def _scale(left: xr.DataArray, right: xr.DataArray | float) -> xr.DataArray:
-    size, other = abs(left).clip(min=1.0), abs(xr.zeros_like(left) + right)
-    return size.where(size >= other, other)
+def _together(left: xr.DataArray, right: xr.DataArray | float) -> tuple[xr.DataArray, _Array, _Array | float]:
+    """Both sides over the same dimensions; labels that differ become NaN, which fails."""
+    if isinstance(right, xr.DataArray):
+        left, right = xr.broadcast(left, right)
+        return left, left.values, right.values
+    return left, left.values, right
