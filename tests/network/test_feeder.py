@@ -60,7 +60,9 @@ def test_meshed_feeder_names_the_loop(make_tables: Make) -> None:
     assert "2-3" in loop
     assert "3-4" in loop
     assert "1-2" not in loop
-    assert any("closes a loop with line 1-2" in text or "'1-2': closes a loop with line 2-1 again" in text for text in found)
+    assert any(
+        "closes a loop with line 1-2" in text or "'1-2': closes a loop with line 2-1 again" in text for text in found
+    )
     assert any("'3-3': both ends are the same bus" in text for text in found)
 
 

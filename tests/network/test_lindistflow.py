@@ -41,7 +41,10 @@ def sweep(table: xr.Dataset, source_voltage: float) -> tuple[dict[str, float], d
         squared[bus] = level
         for line, far in neighbours[bus]:
             if line != came_by:
-                r, x = (table[name].sel(line=line).item() / table.attrs["nominal_kv"] ** 2 for name in ("resistance", "reactance"))
+                r, x = (
+                    table[name].sel(line=line).item() / table.attrs["nominal_kv"] ** 2
+                    for name in ("resistance", "reactance")
+                )
                 forward(far, line, level - 2 * (r * flow[line][0] + x * flow[line][1]))
 
     sources = table.attrs["source_bus"]

@@ -161,7 +161,9 @@ def test_unsound_boxes_are_refused(grow: Make) -> None:
     data = problem(grow(1, 14), nodes, 2)
     low, high, *reactive = box(1, nodes, 2, 3, 1.0)
     with pytest.raises(InputError, match=r"delta_high: NaN at scenario=1, node=bus3, time=2"):
-        binding_voltage_rows(data, low, high.where((high.scenario != 1) | (high.node != "bus3") | (high.time != 2)), *reactive)
+        binding_voltage_rows(
+            data, low, high.where((high.scenario != 1) | (high.node != "bus3") | (high.time != 2)), *reactive
+        )
     with pytest.raises(InputError, match="delta_low: lies above its upper bound"):
         binding_flow_rows(data, high + 1, high, *reactive)
     with pytest.raises(InputError, match="labels along 'node' differ"):

@@ -123,7 +123,7 @@ def test_many_situations_equal_each_alone(table: xr.Dataset, feeder: Feeder) -> 
 
 def test_voltage_collapse_is_an_error_that_names_the_situation(table: xr.Dataset, feeder: Feeder) -> None:
     factor = xr.DataArray([1.0, 20.0, 0.5], {"scenario": [3, 4, 5]}, "scenario")
-    with pytest.raises(SolveError, match="scenario=4$"):
+    with pytest.raises(SolveError, match=r"scenario=4$"):
         ac_power_flow(feeder, table.base_load * factor, table.base_reactive, 1.0)
     with pytest.raises(SolveError, match="voltage collapse"):
         ac_power_flow(feeder, 20 * table.base_load, table.base_reactive, 1.0)
