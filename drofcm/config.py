@@ -279,7 +279,7 @@ class Risk(Section):
 class Solver(Section):
     """How, and how far, the program is solved."""
 
-    method: Literal["auto", "extensive", "lshaped"] = "auto"
+    method: Literal["auto", "extensive"] = Field(default="auto", description="auto chooses; extensive: one program")
     mip_gap: Annotated[float, Field(ge=0, lt=1)] = Field(default=0.01, description="relative gap at which to stop")
     time_limit_s: Positive | None = Field(default=600.0, description="seconds; null: no limit")
 

@@ -143,11 +143,10 @@ def _events(study: StudyFile, sources: Sources, steps: xr.DataArray) -> xr.Datas
     feeder = sources.feeder
     if sources.events is not None:
         events = sources.events
-        if "line_out" not in events:
-            return events.assign(line_out=(("scenario", "line"), np.zeros((events.sizes["scenario"], 0)))).reindex(
-                line=feeder.line, fill_value=0
-            )
-        return events.reindex(line=feeder.line, fill_value=0)
+        if "line_out" in events:
+            return events.reindex(line=feeder.line, fill_value=0)
+        none = np.zeros((events.sizes["scenario"], len(feeder.line)), dtype=np.int8)
+        return events.assign_coords(line=feeder.line).assign(line_out=(("scenario", "line"), none))
     buses = [centre.bus for centre in study.data_centres]
     megawatt = {"units": "MW"}
     return demand_shocks(

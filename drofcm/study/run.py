@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -174,6 +174,7 @@ def run_study(
         "inputs": inputs,
         "versions": versions(),
         "taken_up": whole,
+        "warnings": [asdict(finding) for finding in assembly.findings],
     }
     return _write(target, assembly, outcome, provenance, log)
 

@@ -65,5 +65,6 @@ def survey(path: Path | str) -> Survey:
         variables=sum(len(part.cost) for part in parts),
         integers=sum(int(part.integer.sum()) for part in parts),
         rows=sum(len(part.row_lower) for part in parts),
-        nonzeros=blocks.first_stage.rows.nnz + sum(part.technology.nnz + part.recourse.nnz for part in blocks.scenarios),
+        nonzeros=blocks.first_stage.rows.nnz
+        + sum(part.technology.nnz + part.recourse.nnz for part in blocks.scenarios),
     )

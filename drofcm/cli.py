@@ -1,0 +1,210 @@
+"""The command line: parse, call one function, print.
+
+Exit codes: 0 done; 1 the input is wrong; 2 no plan exists; 3 stopped at a limit or by Ctrl-C, with a plan and valid
+bounds; 4 stopped without a plan, nothing was written; 5 the plan failed its certificate.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from drofcm.core.errors import DrofcmError, Finding, InfeasibleError, InputError
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help="Siting and dispatching flexible capacity on grids with AI data centres.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+out = Console(soft_wrap=True, highlight=False)
+err = Console(stderr=True, soft_wrap=True, highlight=False)
+
+StudyPath = Annotated[Path, typer.Argument(help="Study file, study.yaml", show_default=False)]
+
+WRONG_INPUT, INFEASIBLE, STOPPED, NOTHING_FOUND, NOT_CERTIFIED = 1, 2, 3, 4, 5
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="Lower case, digits and underscore; the folder to make")],
+    folder: Annotated[Path, typer.Option(help="Where to make it")] = Path("."),
+) -> None:
+    """Make a folder with a study file that runs as it is, every key explained, and the schema for editors."""
+    from drofcm.study.template import new_study
+
+    with _told():
+        path = new_study(folder, name)
+        out.print(f"{path}\nnext: drofcm validate {path}", markup=False)
+
+
+@app.command()
+def validate(study: StudyPath) -> None:
+    """Check a study and everything it names; show its size, base case and hosting capacity. Nothing is solved."""
+    from drofcm.study.survey import survey
+
+    with _told():
+        with out.status("reading the study and its data"):
+            found = survey(study)
+        _warn(found.findings)
+        sizes = found.assembly.data.sizes
+        names = ("scenario", "time", "node", "bus", "line", "hub", "supplier", "fcm")
+        out.print("in order: " + ", ".join(f"{sizes[name]} {name}" for name in names))
+        out.print(
+            f"program: {found.variables:,} variables ({found.integers:,} integer), {found.rows:,} rows, "
+            f"{found.nonzeros:,} non-zeros"
+        )
+        table = Table(
+            "data centre at bus", "rating MW", "AC hosting capacity MW", title="What each bus alone can take on"
+        )
+        for centre in found.assembly.study.data_centres:
+            room = float(found.hosting.sel(bus=centre.bus))
+            table.add_row(centre.bus, f"{centre.rating_mw:g}", f"{room:.2f}")
+        out.print(table)
+
+
+@app.command()
+def run(
+    study: StudyPath,
+    runs: Annotated[Path, typer.Option(help="Where run folders stand")] = Path("runs"),
+    gap: Annotated[float | None, typer.Option(help="Relative gap, in place of solver.mip_gap", min=0)] = None,
+    time_limit: Annotated[float | None, typer.Option(help="Seconds, in place of solver.time_limit_s", min=0)] = None,
+) -> None:
+    """Run a study to its report, in <runs>/<name>-<hash>; an equal run that was finished is opened again."""
+    from drofcm.study.run import run_study
+
+    # schedulers end a job with SIGTERM: it stops the search as Ctrl-C does, and the plan so far is written
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with _told(), out.status("starting") as status:
+        folder = run_study(study, runs, gap=gap, time_limit=time_limit, progress=_Shown(status))
+    facts = folder.provenance
+    _warn([Finding(**finding) for finding in facts["warnings"]])
+    if folder.reopened:
+        out.print("an equal run is there already; nothing was solved")
+    out.print(_headline(facts))
+    out.print(str(folder.path / "report.html"), markup=False)
+    if not facts["certified"]:
+        err.print("the plan failed its certificate, see certificate.csv: do not use it", style="bold red")
+        raise typer.Exit(NOT_CERTIFIED)
+    if folder.status != "optimal":
+        err.print(f"stopped early ({folder.status}): the plan and its bounds are valid, the gap is not reached")
+        raise typer.Exit(STOPPED)
+
+
+@app.command()
+def evaluate(
+    study: StudyPath,
+    plan: Annotated[Path, typer.Argument(help="CSV with columns supplier, hub, fcm, modules", show_default=False)],
+) -> None:
+    """Price your own plan on the events of a study, beside doing nothing."""
+    from drofcm.study.plan import evaluate_plan, read_plan
+    from drofcm.study.run import open_study, solve_do_nothing
+
+    with _told(), out.status("reading the study and its data") as status:
+        assembly = open_study(study)
+        chosen = read_plan(plan, assembly.data)
+        status.update("solving every event at the plan")
+        results = {"your plan": evaluate_plan(assembly, chosen), "do nothing": solve_do_nothing(assembly)}
+    _warn(assembly.findings)
+    out.print(_comparison(results))
+
+
+@app.command()
+def report(folder: Annotated[Path, typer.Argument(help="Run folder", show_default=False)]) -> None:
+    """Draw the report of a run folder again, from its files alone."""
+    from drofcm.study.contents import rebuild_report
+
+    with _told():
+        out.print(str(rebuild_report(folder)), markup=False)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of study files."""
+    from drofcm.config import json_schema
+
+    typer.echo(json.dumps(json_schema(), indent=2))
+
+
+class _Shown:
+    """Shows the phase and the bounds of a run."""
+
+    def __init__(self, status: Any) -> None:
+        self._status = status
+        self._phase = ""
+        self._best = math.inf
+
+    def phase(self, name: str) -> None:
+        self._phase = name
+        self._status.update(name)
+        if not out.is_terminal:
+            out.print(name)
+
+    def bounds(self, seconds: float, lower: float, upper: float) -> None:
+        line = f"{self._phase}: {seconds:.0f} s, {lower / 1e3:,.1f} to {upper / 1e3:,.1f} k$/a"
+        self._status.update(line)
+        if upper < self._best and not out.is_terminal:
+            out.print(line)
+        self._best = min(upper, self._best)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Every error that is meant for people as a message and an exit code, never as a traceback."""
+    try:
+        yield
+    except InputError as error:
+        for finding in error.findings:
+            err.print(str(finding), markup=False)
+        raise typer.Exit(WRONG_INPUT) from None
+    except InfeasibleError as error:
+        err.print(str(error), markup=False)
+        raise typer.Exit(INFEASIBLE) from None
+    except DrofcmError as error:
+        err.print(str(error), markup=False)
+        raise typer.Exit(NOTHING_FOUND) from None
+    except KeyboardInterrupt:
+        err.print("interrupted before there was a plan; nothing was written")
+        raise typer.Exit(NOTHING_FOUND) from None
+
+
+def _warn(findings: Any) -> None:
+    for finding in findings:
+        err.print(f"warning: {finding}", markup=False, style="yellow")
+
+
+def _headline(facts: dict[str, Any]) -> str:
+    nothing, expected = facts["objective, do nothing"], facts["objective, expected-value plan"]
+    cost, bound = facts["objective"], facts["lower_bound"]
+    benefit = facts["gap_of_benefit"]
+    return (
+        f"{facts['status']}: {cost / 1e3:,.1f} k$/a, no plan costs less than {bound / 1e3:,.1f}; "
+        f"gap {facts['gap']:.2%} of the cost, {benefit:.2%} of (do nothing - lower bound)\n"
+        f"do nothing {nothing / cost - 1:+.0%}, expected-value plan {expected / cost - 1:+.0%}"
+    )
+
+
+def _comparison(results: dict[str, Any]) -> Table:
+    table = Table("k$/a", *results, title="The plan on the events of the study")
+    table.add_row("objective", *(f"{result.objective / 1e3:,.1f}" for result in results.values()))
+    for term in ("cost_hub_setup", "cost_transport", "cost_modules"):
+        name = term.removeprefix("cost_").replace("_", " ")
+        table.add_row(name, *(f"{float(result.terms[term]) / 1e3:,.1f}" for result in results.values()))
+    mean = [float((result.recourse_cost * result.probability).sum()) for result in results.values()]
+    table.add_row("events, expected", *(f"{cost / 1e3:,.1f}" for cost in mean))
+    unserved = [
+        float((result.terms["unserved_energy"].sum("node") * result.probability).sum()) for result in results.values()
+    ]
+    table.add_row("unserved, MWh an event", *(f"{energy:,.3f}" for energy in unserved))
+    return table
