@@ -81,6 +81,7 @@ class LabelledMap:
     template: xr.DataArray
 
     def __call__(self, columns: Vector) -> xr.DataArray:
+        """The array at the given columns."""
         return self.template.copy(data=(self.matrix @ columns + self.constant).reshape(self.template.shape))
 
 
@@ -213,7 +214,7 @@ def extract(
     cost = _affine(first_stage_cost, columns)
     recourse = _affine(recourse_cost, columns)
     _check_cost_coupling(model, recourse, columns)
-    own, x = rows.slice(-1), columns.slice(-1)
+    own, x = rows.own(-1), columns.own(-1)
     first = FirstStage(
         cost=cost.matrix.toarray()[0, x],
         constant=float(cost.constant[0]),
@@ -226,7 +227,7 @@ def extract(
     )
     scenarios = []
     for number in range(len(index)):
-        own, w = rows.slice(number), columns.slice(number)
+        own, w = rows.own(number), columns.own(number)
         costs = recourse.matrix[[number], :]
         scenarios.append(
             Scenario(
@@ -281,7 +282,7 @@ class _Order:
         bounds = np.searchsorted(owner[order], np.arange(-1, len(index) + 1))
         return cls(order, position, owner, bounds)
 
-    def slice(self, scenario: int) -> slice:
+    def own(self, scenario: int) -> slice:
         return slice(int(self.bounds[scenario + 1]), int(self.bounds[scenario + 2]))
 
 

@@ -15,18 +15,21 @@ __all__ = ["DEMAND_SHOCK_DATA", "SCENARIO", "UNCERTAIN"]
 
 SCENARIO: Final = "scenario"
 
-_FLAG = {"lower": 0, "upper": 1, "integer": True}
+
+def _flag(dims: tuple[str, ...], description: str) -> Quantity:
+    return Quantity("1", dims, description, lower=0, upper=1, integer=True)
+
 
 DEMAND_SHOCK_DATA: Final[dict[str, Quantity]] = {
     # hubs
     "setup_cost": Quantity("$/a", ("hub",), "annualised cost of opening the hub", "c_d", lower=0),
     "storage_limit": Quantity("slots", ("hub",), "room for modules at the hub", "D_max(d)", lower=0),
-    "hub_forced_in": Quantity("1", ("hub",), "1: the hub must be opened", **_FLAG),
-    "hub_forced_out": Quantity("1", ("hub",), "1: the hub must not be opened", **_FLAG),
+    "hub_forced_in": _flag(("hub",), "1: the hub must be opened"),
+    "hub_forced_out": _flag(("hub",), "1: the hub must not be opened"),
     "hub_minimum": Quantity("hubs", (), "least number of hubs", lower=0, integer=True),
     "hub_maximum": Quantity("hubs", (), "largest number of hubs", lower=0, integer=True),
     "budget": Quantity("$/a", (), "limit of the first-stage cost; left out: no limit", lower=0, required=False),
-    "hub_available": Quantity("1", ("scenario", "hub"), "0: the event puts the hub out of use", **_FLAG),
+    "hub_available": _flag(("scenario", "hub"), "0: the event puts the hub out of use"),
     # technologies, per module
     "transport_cost": Quantity("$/(module km)", ("fcm",), "transport from supplier to hub", "b_l", lower=0),
     "module_cost": Quantity("$/(module a)", ("fcm",), "annualised cost of a module", lower=0),
@@ -42,9 +45,9 @@ DEMAND_SHOCK_DATA: Final[dict[str, Quantity]] = {
     # a full store could circulate power to shed a surplus it has no room for
     "initial_soc": Quantity("1", ("fcm",), "state of charge on arrival, share of energy", "soc0_l", lower=0, upper=0.8),
     "dispatch_cost": Quantity("$/MWh", ("fcm",), "cost of energy delivered", lower=0),
-    "stores": Quantity("1", ("fcm",), "1: a store that charges and discharges", **_FLAG),
-    "absorbs": Quantity("1", ("fcm",), "1: can take up surplus power", **_FLAG),
-    "travels": Quantity("1", ("fcm",), "0: already at the node (demand response)", **_FLAG),
+    "stores": _flag(("fcm",), "1: a store that charges and discharges"),
+    "absorbs": _flag(("fcm",), "1: can take up surplus power"),
+    "travels": _flag(("fcm",), "0: already at the node (demand response)"),
     # logistics
     "distance": Quantity("km", ("supplier", "hub"), "road distance", "s_gd", lower=0),
     "stock": Quantity("modules", ("supplier", "fcm"), "modules the supplier has", "G_gl", lower=0, integer=True),
@@ -52,14 +55,16 @@ DEMAND_SHOCK_DATA: Final[dict[str, Quantity]] = {
         "h", ("hub", "node"), "road time from hub to node", "tau_di", optional_dims=("scenario",), lower=0
     ),
     # events
-    "step_length": Quantity("h", ("time",), "length of the step; the first begins at the onset", "dt_t", lower=0, above=True),
+    "step_length": Quantity(
+        "h", ("time",), "length of the step; the first begins at the onset", "dt_t", lower=0, above=True
+    ),
     "shock": Quantity("MW", ("scenario", "node", "time"), "mean change of load in the step", "xi"),
     "shock_high": Quantity("MW", ("scenario", "node", "time"), "largest change of load within the step"),
     "shock_low": Quantity("MW", ("scenario", "node", "time"), "smallest change of load within the step"),
     "requirement": Quantity(
         "modules", ("scenario", "node", "fcm"), "modules the node can use", "d_il", lower=0, integer=True
     ),
-    "energised": Quantity("1", ("scenario", "bus"), "0: the event cuts the bus off", **_FLAG),
+    "energised": _flag(("scenario", "bus"), "0: the event cuts the bus off"),
     "event_rate": Quantity("events/a", (), "events in a year", lower=0, above=True),
     "probability": Quantity("1", ("scenario",), "probability given an event", "p_s", lower=0, upper=1),
     # nodes and load
@@ -88,11 +93,11 @@ DEMAND_SHOCK_DATA: Final[dict[str, Quantity]] = {
     "flow_base": Quantity("MW", ("line",), "active flow before the event, away from the source"),
     "flow_base_reactive": Quantity("Mvar", ("line",), "reactive flow before the event"),
     "rating": Quantity("MVA", ("line",), "thermal rating", lower=0, above=True),
-    "downstream": Quantity("1", ("line", "node"), "1: the line feeds the node", "A_ei", **_FLAG),
-    "monitored_bus": Quantity("1", ("bus",), "1: voltage limits are enforced", **_FLAG),
-    "monitored_line": Quantity("1", ("line",), "1: the rating is enforced", **_FLAG),
+    "downstream": _flag(("line", "node"), "1: the line feeds the node (A_ei)"),
+    "monitored_bus": _flag(("bus",), "1: voltage limits are enforced"),
+    "monitored_line": _flag(("line",), "1: the rating is enforced"),
 }
 """Variables of the Dataset (FORMULATION A.1): the unit stands in ``attrs["units"]``, labels in the coordinates."""
 
-UNCERTAIN: Final = tuple(name for name, q in DEMAND_SHOCK_DATA.items() if "scenario" in q.dims and name != "probability")
+UNCERTAIN: Final = tuple(name for name, q in DEMAND_SHOCK_DATA.items() if SCENARIO in q.dims and name != "probability")
 """Variables that differ between scenarios."""

@@ -8,11 +8,9 @@ all findings at once.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
-
-import numpy as np
 
 __all__ = [
     "DrofcmError",
@@ -102,7 +100,7 @@ def suggest(word: str, known: Iterable[str]) -> str:
     return f"did you mean {near[0]!r}?" if near else f"known: {shorten(candidates)}"
 
 
-def shorten(labels: Sequence[Any] | np.ndarray, most: int = 6) -> str:
+def shorten(labels: Collection[Any], most: int = 6) -> str:
     """The first labels of a sequence and how many were left out, for messages."""
     shown = [str(label) for label in list(labels)[:most]]
     left = len(labels) - len(shown)

@@ -58,9 +58,7 @@ def labels_where(mask: xr.DataArray, most: int = 3) -> str:
     positions = np.argwhere(mask.values)
     texts = []
     for position in positions[:most]:
-        labels = (
-            f"{dim}={mask[dim].values[index]!s}" for dim, index in zip(mask.dims, position, strict=True)
-        )
+        labels = (f"{dim}={mask[dim].values[index]!s}" for dim, index in zip(mask.dims, position, strict=True))
         texts.append(", ".join(labels) or "the value")
     left = len(positions) - len(texts)
     return "; ".join(texts) + (f" and {left} more" if left > 0 else "")
@@ -86,9 +84,7 @@ def check_quantities(data: xr.Dataset, table: Mapping[str, Quantity], where: str
     for dim in data.dims:
         index = data.indexes.get(dim)
         if index is None:
-            findings.append(
-                Finding(f"{where}[{dim!r}]", "dimension has no labels", f"assign_coords({dim}=...)")
-            )
+            findings.append(Finding(f"{where}[{dim!r}]", "dimension has no labels", f"assign_coords({dim}=...)"))
         elif not index.is_unique:
             twice = index[index.duplicated()].unique()
             findings.append(

@@ -1,4 +1,4 @@
-"""What a stage function may not do without being told: the traps of linopy's arithmetic, watched while a stage is built.
+"""The traps of linopy's arithmetic, watched while a stage is built.
 
 linopy's ``v1`` semantics refuse labels that do not match. Two silent losses remain, and both are caught here by
 watching two methods of `linopy.LinearExpression` for as long as a stage function runs:

@@ -51,10 +51,10 @@ class TwoStageProgram:
         Labelled data. What has the ``scenario`` dimension is uncertain. The optional variable ``probability``
         (scenario) holds the nominal probabilities; without it all scenarios are equally likely.
     first_stage, recourse
-        The stage functions, each ``function(stage, data) -> cost``; they may also be given later by decoration. They are
-        called once per set of scenarios and must be pure. The first receives the data without anything that has the
-        scenario dimension and returns a scalar; the second returns one cost per scenario. Functions at module level
-        can be sent to other processes; a nested function would take all data along.
+        The stage functions, each ``function(stage, data) -> cost``; they may also be given later by decoration. They
+        are called once per set of scenarios and must be pure. The first receives the data without anything that has
+        the scenario dimension and returns a scalar; the second returns one cost per scenario. Functions at module
+        level can be sent to other processes; a nested function would take all data along.
 
     Raises
     ------
@@ -87,7 +87,7 @@ class TwoStageProgram:
     ) -> None:
         if SCENARIO not in data.dims or SCENARIO not in data.indexes:
             raise ModelError(
-                f"the data need a {SCENARIO!r} dimension with labels (assign_coords); a certain program has one scenario"
+                f"the data need a {SCENARIO!r} dimension with labels (assign_coords); one scenario if all is certain"
             )
         if not data.indexes[SCENARIO].is_unique:
             raise ModelError(f"labels of {SCENARIO!r} are not unique")
@@ -118,9 +118,7 @@ class TwoStageProgram:
         """Nominal probability, (scenario)."""
         return self.data["probability"].reset_coords(drop=True).astype(float)
 
-    def extensive_form(
-        self, risk: RiskMeasure | None = None, ambiguity: AmbiguitySet | None = None
-    ) -> linopy.Model:
+    def extensive_form(self, risk: RiskMeasure | None = None, ambiguity: AmbiguitySet | None = None) -> linopy.Model:
         """The whole program as one `linopy.Model`: look at it, extend it, or hand it to any solver linopy knows.
 
         Parameters
@@ -260,9 +258,7 @@ class TwoStageProgram:
             raise ModelError(f"term {twice[0]!r} is recorded in both stages")
         return _Declared(model, names, first[0], second[0], {**first[1], **second[1]})
 
-    def _run(
-        self, kind: Kind, stage: Stage, data: xr.Dataset
-    ) -> tuple[LinearExpression, dict[str, LinearExpression]]:
+    def _run(self, kind: Kind, stage: Stage, data: xr.Dataset) -> tuple[LinearExpression, dict[str, LinearExpression]]:
         function = self._functions[kind]
         if function is None:
             decorator = "first_stage" if kind == "first stage" else "recourse"

@@ -104,9 +104,7 @@ class Stage:
         """A whole-numbered variable, at least zero unless said otherwise; see `variable`."""
         return self._declare(name, over, lower, upper, where, integer=True)
 
-    def binary(
-        self, name: str, over: str | Sequence[str] = "", where: xr.DataArray | None = None
-    ) -> linopy.Variable:
+    def binary(self, name: str, over: str | Sequence[str] = "", where: xr.DataArray | None = None) -> linopy.Variable:
         """A variable that is zero or one; see `variable`."""
         return self._declare(name, over, 0, 1, where, binary=True)
 

@@ -35,7 +35,7 @@ def arrival_time(data: xr.Dataset) -> xr.DataArray:
 
 
 def imbalance(data: xr.Dataset, shock: str = "shock") -> xr.DataArray:
-    """Right-hand side of the node balance, MW, (scenario, node, time): the shock, or the whole load where it is cut off.
+    """Right-hand side of the node balance, MW, (scenario, node, time): the shock, or the whole load where cut off.
 
     Parameters
     ----------
@@ -44,8 +44,11 @@ def imbalance(data: xr.Dataset, shock: str = "shock") -> xr.DataArray:
     shock
         Which shock: the mean of the step, or one of its extremes ``shock_high`` and ``shock_low``.
     """
-    at_node = data[["energised", "base_load"]].sel(bus=data.indexes["node"]).rename(bus="node").assign_coords(
-        node=data.indexes["node"]
+    at_node = (
+        data[["energised", "base_load"]]
+        .sel(bus=data.indexes["node"])
+        .rename(bus="node")
+        .assign_coords(node=data.indexes["node"])
     )
     return (data[shock] + (1 - at_node["energised"]) * at_node["base_load"]).drop_attrs()
 

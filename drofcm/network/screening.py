@@ -93,7 +93,8 @@ def binding_voltage_rows(
     reactance = 2 * rows["path_reactance"].transpose("bus", "node").values
     room_below = (rows["v_base"] ** 2 - rows["v_min"] ** 2).values[:, None, None]
     room_above = (rows["v_max"] ** 2 - rows["v_base"] ** 2).values[:, None, None]
-    live = (rows["energised"] == 1).transpose("scenario", "bus").values
+    # above zero: in the mean of all events energisation is a share
+    live = (rows["energised"] > 0).transpose("scenario", "bus").values
     shape = (box.scenarios, data.sizes["bus"], box.times)
     lower, upper = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
     for block in box.blocks(len(monitored)):

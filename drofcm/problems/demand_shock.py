@@ -12,6 +12,7 @@ managing AI/data center demand shocks. arXiv:2601.14665.
 
 from __future__ import annotations
 
+import linopy
 import xarray as xr
 from linopy.expressions import LinearExpression
 
@@ -62,14 +63,14 @@ def place_modules(m: Stage, data: xr.Dataset) -> LinearExpression:
     m.record("cost_hub_setup", setup)
     m.record("cost_transport", transport)
     m.record("cost_modules", modules)
-    cost = setup + transport + modules
+    cost: LinearExpression = setup + transport + modules
     if "budget" in data:
         m.subject_to("budget", cost <= data.budget)
     return cost  # (1), first part
 
 
 def respond(m: Stage, data: xr.Dataset) -> LinearExpression:
-    """Stage II, after the event: send modules, run them, follow with the supply; what remains is unserved or unabsorbed."""
+    """Stage II, after the event: send modules, run them, follow with the supply; the rest is unserved or unabsorbed."""
     send(m, data)
     run_storage(m, data)
     run_generation(m, data)
@@ -79,7 +80,8 @@ def respond(m: Stage, data: xr.Dataset) -> LinearExpression:
     stabilise(m, data)
     keep_voltages(m, data)
     keep_flows(m, data)
-    return data.event_rate * event_cost(m, data)
+    yearly: LinearExpression = data.event_rate * event_cost(m, data)
+    return yearly
 
 
 def send(m: Stage, data: xr.Dataset) -> None:
@@ -142,9 +144,8 @@ def ramp(m: Stage, data: xr.Dataset, name: str, output: LinearExpression, here: 
 
 def follow_with_supply(m: Stage, data: xr.Dataset) -> None:
     """What the supply adds (or takes back) at each node, within ramp and headroom, and over the feeder."""
-    g = m.variable(
-        "supply_follow", over="node time", lower=-data.supply_limit, upper=data.supply_limit, where=data.affected_in_time
-    )
+    limit = data.supply_limit
+    g = m.variable("supply_follow", over="node time", lower=-limit, upper=limit, where=data.affected_in_time)
     change = data.supply_ramp * data.step_length
     start, later = data.affected & data.first_step, data.affected & ~data.first_step
     m.subject_to("supply_up_start", 1 * g <= change, where=start)
@@ -166,9 +167,7 @@ def balance(m: Stage, data: xr.Dataset) -> None:
         + m["generation"].sum("fcm")
         + m["demand_response"].sum("fcm")
     )
-    m.subject_to(
-        "balance", modules + m["supply_follow"] + critical + flexible - surplus == data.imbalance, where=here
-    )
+    m.subject_to("balance", modules + m["supply_follow"] + critical + flexible - surplus == data.imbalance, where=here)
     # no load is shed twice
     m.subject_to("flexible_once", flexible + m["demand_response"].sum("fcm") <= data.flexible_part, where=here)
     m.subject_to("unserved_limit", critical + flexible <= data.surge, where=here)
@@ -211,7 +210,8 @@ def keep_voltages(m: Stage, data: xr.Dataset) -> None:
         return
     near = data.sel(bus=data.indexes["bus"][bus.values])
     active, reactive = withdrawal(m, data)
-    squared = near.v_base**2 - 2 * ((near.path_resistance * active).sum("node") + (near.path_reactance * reactive).sum("node"))
+    drop = (near.path_resistance * active).sum("node") + (near.path_reactance * reactive).sum("node")
+    squared = near.v_base**2 - 2 * drop
     slack = slack.sel(bus=near.indexes["bus"])
     m.subject_to("voltage_low", squared + slack >= near.v_min**2, where=near.voltage_low_rows)
     m.subject_to("voltage_high", squared - slack <= near.v_max**2, where=near.voltage_high_rows)
@@ -253,10 +253,11 @@ def event_cost(m: Stage, data: xr.Dataset) -> LinearExpression:
     m.record("ens", ens)
     m.record("unserved_energy", critical + flexible)
     m.record("unabsorbed_energy", surplus)
-    return sum(cost.values(), start=m.linear("no cost", 0))
+    total: LinearExpression = sum(cost.values(), start=m.linear("no cost", 0))
+    return total
 
 
-def energy_of(power: LinearExpression, data: xr.Dataset) -> LinearExpression:
+def energy_of(power: LinearExpression | linopy.Variable, data: xr.Dataset) -> LinearExpression:
     """MWh over all steps."""
     return (data.step_length * power).sum("time")
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-import numpy as np
 import xarray as xr
 
 from drofcm.core.dims import DEMAND_SHOCK_DATA
@@ -51,7 +50,9 @@ def _probabilities(data: xr.Dataset) -> Iterator[Finding]:
     total = float(data["probability"].sum())
     if abs(total - 1) > 1e-9 * data.sizes["scenario"]:
         yield Finding(
-            "data['probability']", f"probabilities must sum to 1, they sum to {total:.10g}", "nothing is rescaled silently"
+            "data['probability']",
+            f"probabilities must sum to 1, they sum to {total:.10g}",
+            "nothing is rescaled silently",
         )
 
 
@@ -103,7 +104,7 @@ def _events(data: xr.Dataset) -> Iterator[Finding]:
         )
     crossed = (data["shock"] > data["shock_high"] + _TOLERANCE) | (data["shock"] < data["shock_low"] - _TOLERANCE)
     if bool(crossed.any()):
-        yield Finding("data['shock_high']", f"the mean lies outside the extremes of its step at {labels_where(crossed)}")
+        yield Finding("data['shock_high']", f"the mean lies outside its step's extremes at {labels_where(crossed)}")
     cut = (data["energised"] == 0).any("scenario") & (data["base_load"] > 0)
     missing = data.indexes["bus"][cut.values].difference(buses)
     if len(missing):
@@ -150,7 +151,7 @@ def _flows(data: xr.Dataset) -> Iterator[Finding]:
     if bool(over.any()):
         yield Finding(
             "data['rating']",
-            f"lines are loaded beyond {float(sides['apothem']):.1%} of their rating before the event: {labels_where(over)}",
+            f"lines carry over {float(sides['apothem']):.1%} of their rating before the event: {labels_where(over)}",
             "raise the rating, or do not monitor these lines",
         )
 
@@ -180,11 +181,11 @@ def _base_feasible_after(data: xr.Dataset) -> Iterator[Finding]:
     p = data["flow_base"] + (data["downstream"] * active).sum("node")
     q = data["flow_base_reactive"] + (data["downstream"] * reactive).sum("node")
     room = sides["apothem"] * data["rating"]
-    worst = xr.zeros_like(p)
+    over = xr.zeros_like(p, dtype=bool)
     for side in range(sides.sizes["side"]):
         chosen = sides.isel(side=side, drop=True)
-        worst = np.maximum(worst, (chosen["cos"] * p + chosen["sin"] * q - room) > 1e-9)
-    over = (worst > 0) & (data["monitored_line"] == 1)
+        over |= chosen["cos"] * p + chosen["sin"] * q > room + _TOLERANCE
+    over &= data["monitored_line"] == 1
     if bool(over.any()):
         yield Finding(
             "data['rating']",
@@ -214,8 +215,10 @@ _RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
     (("v_base", "v_min", "v_max", "monitored_bus"), _voltages),
     (("flow_base", "flow_base_reactive", "rating", "monitored_line"), _flows),
     (
-        ("shock", "energised", "base_load", "base_reactive", "tan_phi", "downstream")
-        + ("flow_base", "flow_base_reactive", "rating", "monitored_line"),
+        (
+            *("shock", "energised", "base_load", "base_reactive", "tan_phi", "downstream"),
+            *("flow_base", "flow_base_reactive", "rating", "monitored_line"),
+        ),
         _base_feasible_after,
     ),
     (("travel_time", "deployment_time", "travels", "stabilise_within"), _reach),

@@ -38,9 +38,10 @@ def derive(data: xr.Dataset, *, cover_rows: bool = True) -> xr.Dataset:
     Returns
     -------
     xarray.Dataset
-        The data and, besides: ``imbalance``, ``surge`` (its positive part), ``affected`` (nodes of M_s), ``sendable`` (where
-        x_idl exists), ``fleet``, ``arrives``, ``supply_limit``, ``surplus_limit`` (M-), ``critical_part`` and ``flexible_part``
-        of the load, ``after_deadline``, ``ramp_binds``, the kinds of technology, and the network rows that can bind.
+        The data and, besides: ``imbalance``, ``surge`` (its positive part), ``affected`` (nodes of M_s), ``sendable``
+        (where x_idl exists), ``fleet``, ``arrives``, ``supply_limit``, ``surplus_limit`` (M-), ``critical_part`` and
+        ``flexible_part`` of the load, ``after_deadline``, ``ramp_binds``, the kinds of technology, and the network rows
+        that can bind.
     """
     data = data.drop_attrs(deep=True)
     at_node = data[["energised", "base_load", "base_reactive", "tan_phi"]].sel(bus=data.indexes["node"])

@@ -31,7 +31,7 @@ def risk_expression(
     Parameters
     ----------
     model
-        Model that holds the variables of ``cost``; auxiliary variables ``risk_...`` and rows of the same names are added.
+        Model that holds the variables of ``cost``; variables ``risk_...`` and rows of the same names are added.
     risk, ambiguity
         What to minimise.
     cost

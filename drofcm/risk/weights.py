@@ -33,7 +33,8 @@ def check_probability(probability: xr.DataArray) -> None:
     bad = ~(np.isfinite(values) & (values >= 0))
     if bad.any():
         labels = probability[SCENARIO].values[bad]
-        raise ValueError(f"probability must be at least 0, is {values[bad][:5].tolist()} at scenario {labels[:5].tolist()}")
+        listed = values[bad][:5].tolist()
+        raise ValueError(f"probability must be at least 0, is {listed} at scenario {labels[:5].tolist()}")
     total = float(values.sum())
     if abs(total - 1) > _ROUNDING * max(1, len(values)):
         raise ValueError(f"probabilities must sum to 1, they sum to {total:.10g}; nothing is rescaled silently")

@@ -10,6 +10,7 @@ import linopy
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import scipy.sparse as sp
 import xarray as xr
 
 from drofcm.blocks.form import TwoStageBlocks
@@ -30,7 +31,7 @@ def matrix_problem(model: linopy.Model) -> MatrixProblem:
     """A linopy model as the matrices HiGHS receives."""
     matrices = model.matrices
     sense, rhs = matrices.sense, matrices.b.astype(float)
-    rows = matrices.A if matrices.A is not None else np.zeros((0, len(matrices.lb)))
+    rows = sp.csr_array((0, len(matrices.lb))) if matrices.A is None else sp.csr_array(matrices.A)
     return MatrixProblem(
         cost=np.asarray(matrices.c, dtype=float),
         constant=0.0,

@@ -30,7 +30,6 @@ INTEGRALITY = 1e-6
 _STOPPED: dict[highspy.HighsModelStatus, Status] = {
     highspy.HighsModelStatus.kTimeLimit: "time_limit",
     highspy.HighsModelStatus.kInterrupt: "interrupted",
-    highspy.HighsModelStatus.kHighsInterrupt: "interrupted",
 }
 
 

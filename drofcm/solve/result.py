@@ -11,7 +11,7 @@ from typing import Any, Literal
 import pandas as pd
 import xarray as xr
 
-from drofcm.core.errors import InputError, Finding
+from drofcm.core.errors import Finding, InputError
 
 __all__ = ["Result", "Status"]
 
@@ -109,14 +109,13 @@ class Result:
             raise InputError([Finding(str(path), f"cannot be read as a result: {error}")]) from error
         if "status" not in tree.attrs:
             raise InputError([Finding(str(path), "is not a result of drofcm", "give a result.nc from a run folder")])
-        groups: dict[str, Any] = {name: tree[name].to_dataset(inherit=False) for name in _GROUPS}
-        scenario = tree["scenario"].to_dataset(inherit=False)
-        log = tree["log"].to_dataset(inherit=False).to_dataframe().rename_axis(None)
+        group = {name: node.to_dataset(inherit=False) for name, node in tree.children.items()}
+        fields: dict[str, Any] = {name: group[name] for name in _GROUPS}
+        fields |= {name: group["scenario"][name] for name in _SERIES}
+        fields |= {name: float(tree.to_dataset()[name]) for name in _NUMBERS}
         return cls(
-            **groups,
-            **{name: scenario[name] for name in _SERIES},
-            **{name: float(tree[name]) for name in _NUMBERS},
+            **fields,
             status=tree.attrs["status"],
-            log=log,
+            log=group["log"].to_dataframe().rename_axis(None),
             provenance=json.loads(tree.attrs["provenance"]),
         )
