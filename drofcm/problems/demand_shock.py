@@ -259,7 +259,8 @@ def event_cost(m: Stage, data: xr.Dataset) -> LinearExpression:
 
 def energy_of(power: LinearExpression | linopy.Variable, data: xr.Dataset) -> LinearExpression:
     """MWh over all steps."""
-    return (data.step_length * power).sum("time")
+    energy: LinearExpression = (data.step_length * power).sum("time")
+    return energy
 
 
 def last(here: xr.DataArray) -> xr.DataArray:
