@@ -22,7 +22,7 @@ from drofcm.report.style import (
     UNSERVED_FLEXIBLE,
     colours_of,
     money,
-    plot_text,
+    number,
     technology,
 )
 from drofcm.report.tables import scenarios
@@ -145,7 +145,7 @@ def _columns(
         ]
         return np.concatenate([block.values for block in one_by_one]).astype(np.float32)
 
-    columns = {}
+    columns: dict[str, np.ndarray] = {}
     reached = {True: np.zeros(1, np.float32), False: np.zeros(1, np.float32)}
     for position, one in enumerate(series):
         value = blocks(one.values)
@@ -212,8 +212,9 @@ def _panel(
         legend = Legend(
             items=[LegendItem(label=label, renderers=drawn) for label, drawn in items.items()],
             label_text_font_size="12px",
-            border_line_color=None,
+            border_line_color="white",
             spacing=2,
+            padding=12,
         )
         plot.add_layout(legend, "right")
     return plot
@@ -241,8 +242,8 @@ def _choice(
     options = [
         (
             str(scenario),
-            f"{scenario}: {table.at[scenario, 'event_class']}, {money(table.at[scenario, 'cost'])} k$, "
-            f"{table.at[scenario, 'unserved']:.2f} MWh unserved",
+            f"{scenario}: {table['event_class'][scenario]}, {money(table['cost'][scenario])} k$, "
+            f"{number(table['unserved'][scenario], 2)} MWh unserved",
         )
         for scenario in shown
     ]

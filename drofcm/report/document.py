@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import pandas as pd
 import xarray as xr
+from bokeh.document import Document
 from bokeh.embed import file_html
 from bokeh.models import Model
 from bokeh.resources import Resources
@@ -40,10 +42,13 @@ def write_report(path: Path, inputs: ReportInput) -> None:
         If parts are missing or do not belong together: every finding at once, and nothing is written.
     """
     raise_if_any(check(inputs))
-    page = _page(inputs)
+    _write_whole(path, _page(inputs))
+
+
+def _write_whole(path: Path, text: str) -> None:
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        unfinished.write_text(page, encoding="utf-8")
+        unfinished.write_text(text, encoding="utf-8")
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
@@ -60,7 +65,7 @@ def _page(inputs: ReportInput) -> str:
     models = _models(inputs, state, terms, scenarios, nodes)
     rate = float(data["event_rate"])
     var, cvar = tables.value_at_risk(scenarios["cost"].to_numpy(), scenarios["probability"].to_numpy(), inputs.alpha)
-    mean = float(scenarios["cost"] @ scenarios["probability"])
+    mean = float(scenarios["cost"].to_numpy() @ scenarios["probability"].to_numpy())
     context = {
         "inputs": inputs,
         "decision": statements.decision(inputs),
@@ -93,15 +98,26 @@ def _page(inputs: ReportInput) -> str:
         "most_scenarios": MOST_SCENARIOS if data.sizes["scenario"] > MOST_SCENARIOS else None,
         "names": {model.name for model in models},
     }
-    loader = jinja2.PackageLoader("drofcm.report", ".")
-    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
-    return file_html(
-        models,
+    return _render(inputs.title, models, context)
+
+
+def _render(title: str, models: list[Model], context: dict[str, Any]) -> str:
+    document = Document()
+    # otherwise every root added walks through all models again
+    with document.models.freeze():
+        for model in models:
+            document.add_root(model)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("drofcm.report", "."), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    page: str = file_html(
+        document,
         resources=Resources(mode="inline"),
-        title=inputs.title,
+        title=title,
         template=environment.get_template("template.html"),
         template_variables=context,
     )
+    return page
 
 
 def _models(

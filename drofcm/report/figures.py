@@ -54,7 +54,7 @@ def _legend(plot: figure, place: str = "above", **options: Any) -> None:
     legend = plot.legend[0]
     legend.update(
         label_text_font_size="12px",
-        border_line_color=None,
+        border_line_color="white",
         background_fill_alpha=0.85,
         spacing=14,
         label_standoff=5,
@@ -64,6 +64,8 @@ def _legend(plot: figure, place: str = "above", **options: Any) -> None:
     if place in ("above", "right", "below"):
         legend.orientation = "horizontal" if place != "right" else "vertical"
         plot.add_layout(legend, place)
+        if place == "right":
+            legend.update(spacing=4, padding=12)
     else:
         legend.location = place
     legend.update(**options)
@@ -120,7 +122,7 @@ def cost_distribution(inputs: ReportInput, table: pd.DataFrame) -> figure:
     """
     ordered = table.sort_values("cost", kind="stable")
     right = ordered["probability"].cumsum()
-    plot = blank("cost_distribution", "Cost of an event, scenarios from cheapest to dearest", 760, 420)
+    plot = blank("cost_distribution", "Cost of an event, scenarios from cheapest to dearest", 720, 420)
     _distribution_bars(plot, ordered, right)
     _do_nothing_line(plot, table)
     probability, cost = table["probability"].to_numpy(), table["cost"].to_numpy()
@@ -221,8 +223,8 @@ def settling(table: pd.DataFrame, horizon: float) -> figure:
     source = ColumnDataSource(
         {
             "node": labels,
-            "median": np.minimum(shown["settled_median"], end).to_numpy(),
-            "worst": np.minimum(shown["settled_worst"], end).to_numpy(),
+            "median": shown["settled_median"].clip(upper=end).to_numpy(),
+            "worst": shown["settled_worst"].clip(upper=end).to_numpy(),
             "worst_text": [
                 "never within the horizon" if lost else f"{number(60 * value, 0)} min"
                 for lost, value in zip(never, shown["settled_worst"], strict=True)
@@ -283,8 +285,8 @@ def voltages(state: pd.DataFrame) -> figure:
     state
         Index: bus; columns ``voltage_low``, ``voltage_high``, ``v_base``, ``v_min``, ``v_max``.
     """
-    margin = np.minimum(state["voltage_low"] - state["v_min"], state["v_max"] - state["voltage_high"])
-    shown = _most(state, -margin)
+    excess = pd.concat([state["v_min"] - state["voltage_low"], state["voltage_high"] - state["v_max"]], axis=1)
+    shown = _most(state, excess.max(axis=1))
     labels = [plot_text(str(label)) for label in shown.index]
     source = ColumnDataSource(
         {"bus": labels}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -68,10 +68,11 @@ class HeadlineRow:
 
 def headline(table: pd.DataFrame, alpha: float) -> list[HeadlineRow]:
     """The figures a planner compares first, from `drofcm.report.tables.headline`."""
+    plans = [str(name) for name in table.columns]
     decimals = 0 if table.loc["objective"].max() >= 1e5 else 1
     rows = []
     for key, (label, unit) in tables.HEADLINE.items():
-        values = table.loc[key]
+        values = [float(table[name][key]) for name in plans]
         if unit == "k$/a":
             texts = [number(value / 1000, decimals) for value in values]
         elif unit == "MWh/event":
@@ -79,7 +80,7 @@ def headline(table: pd.DataFrame, alpha: float) -> list[HeadlineRow]:
         else:
             texts = [number(100 * value if unit == "%" else value, 0) for value in values]
         label = f"Events, CVaR {percent(alpha)}" if key == "cvar" else label
-        rows.append(HeadlineRow(key, label, unit, dict(zip(table.columns, texts, strict=True))))
+        rows.append(HeadlineRow(key, label, unit, dict(zip(plans, texts, strict=True))))
     return rows
 
 
@@ -87,7 +88,7 @@ def cost_terms(table: pd.DataFrame) -> Grid:
     """Terms of the cost with their sum, from `drofcm.report.tables.cost_terms`."""
     shown = table[(table.abs() > 1e-6 * table.abs().max().max()).any(axis=1)]
     labels = [*(tables.TERM_LABELS[str(term)] for term in shown.index), "Sum"]
-    columns = [aligned([*(shown[name] / 1000), table[name].sum() / 1000], 4) for name in table]
+    columns = [_numbers([*(shown[name] / 1000), table[name].sum() / 1000], 1) for name in table]
     rows = [list(row) for row in zip(labels, *columns, strict=True)]
     return Grid(["k$/a", *table.columns], rows, [False, True, True, True], total=True)
 
@@ -99,7 +100,7 @@ def risk(inputs: ReportInput) -> Grid:
     for result in inputs.plans.values():
         cost, probability = result.recourse_cost.values / rate, result.probability.values
         var, cvar = tables.value_at_risk(cost, probability, inputs.alpha)
-        columns.append(aligned(np.array([probability @ cost, var, cvar, cost[probability > 0].max()]) / 1000))
+        columns.append(_numbers(np.array([probability @ cost, var, cvar, cost[probability > 0].max()]) / 1000, 1))
     level = percent(inputs.alpha)
     labels = ["Mean", f"VaR {level}", f"CVaR {level}", "Dearest scenario"]
     rows = [list(row) for row in zip(labels, *columns, strict=True)]
@@ -108,137 +109,80 @@ def risk(inputs: ReportInput) -> Grid:
 
 def scenarios(table: pd.DataFrame) -> Grid:
     """The dearest scenarios, from `drofcm.report.tables.scenarios`."""
-    head = [
-        "Scenario",
-        "Class",
-        "Probability",
-        "Risk weight",
-        "Cost, k$",
-        "Do nothing, k$",
-        "Unserved, MWh",
-        "Not absorbed, MWh",
-        "Stable nodes",
-        "Largest shock",
-        "Buses off",
-    ]
-    rows = [
-        [
-            str(line.Index),
-            line.event_class,
-            percent(line.probability, 1),
-            percent(line.risk_weight, 1),
-            number(line.cost / 1000, 1),
-            number(line.cost_do_nothing / 1000, 1),
-            number(line.unserved, 2),
-            number(line.unabsorbed, 2),
-            percent(line.stabilised),
-            f"{number(line.peak, 2)} MW at {line.peak_node}" if line.peak > 0 else "–",
-            number(line.buses_off, 0),
-        ]
-        for line in table.head(MOST_ROWS).itertuples()
-    ]
-    left = len(table) - len(rows)
+    shown = table.head(MOST_ROWS)
+    peaks = zip(shown["peak"].tolist(), shown["peak_node"].tolist(), strict=True)
+    columns = {
+        "Scenario": _text(shown.index),
+        "Class": _text(shown["event_class"]),
+        "Probability": _percents(shown["probability"], 1),
+        "Risk weight": _percents(shown["risk_weight"], 1),
+        "Cost, k$": _numbers(shown["cost"] / 1000, 1),
+        "Do nothing, k$": _numbers(shown["cost_do_nothing"] / 1000, 1),
+        "Unserved, MWh": _numbers(shown["unserved"], 2),
+        "Not absorbed, MWh": _numbers(shown["unabsorbed"], 2),
+        "Stable nodes": _percents(shown["stabilised"]),
+        "Largest shock": [f"{number(peak, 2)} MW at {node}" if peak > 0 else "–" for peak, node in peaks],
+        "Buses off": _numbers(shown["buses_off"], 0),
+    }
+    left = len(table) - len(shown)
     note = f"{left} cheaper scenarios are left out of this table." if left > 0 else ""
-    return Grid(head, rows, [False, False, *[True] * 7, False, True], note=note)
+    return _grid(columns, left=("Scenario", "Class", "Largest shock"), note=note)
 
 
 def nodes(table: pd.DataFrame) -> Grid:
     """Nodes, from `drofcm.report.tables.nodes`."""
-
-    def minutes(hours: float) -> str:
-        return "never" if np.isinf(hours) else number(60 * hours, 0)
-
-    head = [
-        "Node",
-        "Critical load, MW",
-        "Touched by, of events",
-        "Stable in time",
-        "t_i median, min",
-        "t_i worst, min",
-        "Allowed, min",
-        "Unserved, MWh/event",
-        "Do nothing, MWh/event",
-        "Not absorbed, MWh/event",
-        "ENS, MWh/event",
-    ]
-    rows = [
-        [
-            str(line.Index),
-            number(line.critical_load, 2),
-            percent(line.touched),
-            percent(line.stabilised),
-            minutes(line.settled_median),
-            minutes(line.settled_worst),
-            minutes(line.stabilise_within),
-            number(line.unserved, 3),
-            number(line.unserved_do_nothing, 3),
-            number(line.unabsorbed, 3),
-            number(line.ens, 3),
-        ]
-        for line in table.itertuples()
-    ]
-    return Grid(head, rows, [False, *[True] * 10])
+    columns = {
+        "Node": _text(table.index),
+        "Critical load, MW": _numbers(table["critical_load"], 2),
+        "Touched by, of events": _percents(table["touched"]),
+        "Stable in time": _percents(table["stabilised"]),
+        "t_i median, min": _minutes(table["settled_median"]),
+        "t_i worst, min": _minutes(table["settled_worst"]),
+        "Allowed, min": _minutes(table["stabilise_within"]),
+        "Unserved, MWh/event": _numbers(table["unserved"], 3),
+        "Do nothing, MWh/event": _numbers(table["unserved_do_nothing"], 3),
+        "Not absorbed, MWh/event": _numbers(table["unabsorbed"], 3),
+        "ENS, MWh/event": _numbers(table["ens"], 3),
+    }
+    return _grid(columns, left=("Node",))
 
 
 def shipments(inputs: ReportInput, table: pd.DataFrame) -> Grid:
-    named = {name: statements.names(inputs, name) for name in ("suppliers", "hubs")}
-    rows = [
-        [
-            named["suppliers"][str(line.supplier)],
-            named["hubs"][str(line.hub)],
-            technology(str(line.fcm)),
-            number(line.modules, 0),
-            number(line.distance, 0),
-            number(line.cost_transport / 1000, 1),
-            number(line.cost_modules / 1000, 1),
-        ]
-        for line in table.itertuples()
-    ]
-    rows.append(
-        [
-            "Sum",
-            "",
-            "",
-            number(table["modules"].sum(), 0),
-            "",
-            number(table["cost_transport"].sum() / 1000, 1),
-            number(table["cost_modules"].sum() / 1000, 1),
-        ]
-    )
-    head = ["From supplier", "To hub", "Technology", "Modules", "Road, km", "Transport, k$/a", "Modules, k$/a"]
-    return Grid(head, rows, [False, False, False, True, True, True, True], total=True)
+    """What to ship where, from `drofcm.report.tables.shipments`."""
+    suppliers, hubs = (statements.names(inputs, layer) for layer in ("suppliers", "hubs"))
+    sums = table[["modules", "cost_transport", "cost_modules"]].sum()
+    columns = {
+        "From supplier": [*(suppliers[label] for label in _text(table["supplier"])), "Sum"],
+        "To hub": [*(hubs[label] for label in _text(table["hub"])), ""],
+        "Technology": [*(technology(label) for label in _text(table["fcm"])), ""],
+        "Modules": _numbers([*table["modules"], sums["modules"]], 0),
+        "Road, km": [*_numbers(table["distance"], 0), ""],
+        "Transport, k$/a": _numbers([value / 1000 for value in [*table["cost_transport"], sums["cost_transport"]]], 1),
+        "Modules, k$/a": _numbers([value / 1000 for value in [*table["cost_modules"], sums["cost_modules"]]], 1),
+    }
+    return _grid(columns, left=("From supplier", "To hub", "Technology"), total=True)
 
 
 def hubs(inputs: ReportInput) -> Grid:
-    names = statements.names(inputs, "hubs")
-    rows = [
-        [
-            names[str(line.Index)],
-            "open" if line.active else "closed",
-            f"{number(line.used, 1)} of {number(line.storage_limit, 1)}",
-            percent(line.used / line.storage_limit) if line.storage_limit > 0 else "–",
-            number(line.modules, 0),
-            number(line.sent, 1),
-            number(line.setup_cost / 1000, 1),
-            percent(1 - line.available, 1),
-        ]
-        for line in tables.hub_use(inputs).sort_values("active", ascending=False, kind="stable").itertuples()
-    ]
-    head = [
-        "Hub",
-        "",
-        "Slots used",
-        "Share",
-        "Modules held",
-        "Sent, mean per event",
-        "Cost if open, k$/a",
-        "Out of use in events",
-    ]
-    return Grid(head, rows, [False, False, *[True] * 6])
+    """Use of the hubs, open ones first."""
+    table = tables.hub_use(inputs).sort_values("active", ascending=False, kind="stable")
+    called = statements.names(inputs, "hubs")
+    room = zip(_numbers(table["used"], 1), _numbers(table["storage_limit"], 1), strict=True)
+    columns = {
+        "Hub": [called[label] for label in _text(table.index)],
+        "State": ["open" if active else "closed" for active in table["active"]],
+        "Slots used": [f"{used} of {limit}" for used, limit in room],
+        "Share": _percents((table["used"] / table["storage_limit"]).where(table["storage_limit"] > 0)),
+        "Modules held": _numbers(table["modules"], 0),
+        "Sent, mean per event": _numbers(table["sent"], 1),
+        "Cost if open, k$/a": _numbers(table["setup_cost"] / 1000, 1),
+        "Out of use in events": _percents(1 - table["available"], 1),
+    }
+    return _grid(columns, left=("Hub", "State"))
 
 
 def certificate(table: pd.DataFrame) -> Grid:
-    """A table as it comes: numbers to four digits, flags as yes and no."""
+    """A table as it comes: numbers to three digits, flags as yes and no."""
 
     def text(value: Any) -> str:
         if isinstance(value, bool | np.bool_):
@@ -254,11 +198,18 @@ def certificate(table: pd.DataFrame) -> Grid:
 
 
 def quantities(inputs: ReportInput) -> Grid:
-    rows = [
-        [str(array.attrs.get("long_name", name)).replace("_", " "), amount(float(array)), array.attrs.get("units", "")]
-        for name, array in inputs.quantities.data_vars.items()
-        if array.ndim == 0 and array.dtype.kind in "biuf"
-    ]
+    """What else was computed from the solution: scalars, expected values over scenarios, one line per technology."""
+    rows = []
+    for name, array in inputs.quantities.data_vars.items():
+        label, unit = str(array.attrs.get("long_name", name)).replace("_", " "), str(array.attrs.get("units", ""))
+        if array.dims == ("scenario",):
+            mean = float(array.weighted(inputs.plan.probability).mean())
+            rows.append([f"{label}, expected", amount(mean), f"{unit}/event" if unit != "1" else ""])
+        elif array.dims == ("fcm",):
+            named = [(technology(str(one)), float(value)) for one, value in array.to_series().items()]
+            rows += [[f"{label}, {one}", amount(value), unit] for one, value in named]
+        elif array.ndim == 0:
+            rows.append([label, amount(float(array)), unit])
     return Grid(["Quantity", "Value", "Unit"], rows, [False, True, False])
 
 
@@ -272,6 +223,7 @@ def _flat(mapping: Mapping[str, Any], prefix: str = "") -> Iterator[list[str]]:
 
 
 def download(table: pd.DataFrame) -> str:
+    """The shipments as CSV in a data address, with labels and units in the heading."""
     text = table.rename(
         columns={
             "distance": "distance_km",
@@ -286,3 +238,24 @@ def provenance(inputs: ReportInput) -> Grid:
     """Provenance of the study and of the solution, nested entries flattened."""
     rows = [*_flat(inputs.provenance), *_flat(inputs.plan.provenance, "solution")]
     return Grid(["Entry", "Value"], rows, [False, False])
+
+
+def _grid(columns: Mapping[str, Sequence[str]], left: Sequence[str], total: bool = False, note: str = "") -> Grid:
+    rows = [list(row) for row in zip(*columns.values(), strict=True)]
+    return Grid(list(columns), rows, [name not in left for name in columns], total, note)
+
+
+def _text(values: Iterable[Any]) -> list[str]:
+    return [str(value) for value in values]
+
+
+def _numbers(values: Iterable[float], decimals: int) -> list[str]:
+    return [number(float(value), decimals) for value in values]
+
+
+def _percents(values: Iterable[float], decimals: int = 0) -> list[str]:
+    return [percent(float(value), decimals) for value in values]
+
+
+def _minutes(hours: Iterable[float]) -> list[str]:
+    return ["never" if np.isinf(value) else number(60 * float(value), 0) for value in hours]

@@ -83,11 +83,13 @@ def shipment_arcs(inputs: ReportInput) -> pd.DataFrame:
     table = shipments(inputs)
     suppliers, hubs = (_labelled(inputs.layers[name]) for name in ("suppliers", "hubs"))
     order = table.groupby(["supplier", "hub"]).cumcount()
-    courses = [
+    courses: list[tuple[np.ndarray, np.ndarray]] = [
         _arc(suppliers.geometry[str(line.supplier)], hubs.geometry[str(line.hub)], 0.08 + 0.09 * rank)
         for line, rank in zip(table.itertuples(), order, strict=True)
     ]
-    return table.assign(xs=[course[0] for course in courses], ys=[course[1] for course in courses])
+    table["xs"] = pd.Series([course[0] for course in courses], index=table.index, dtype=object)
+    table["ys"] = pd.Series([course[1] for course in courses], index=table.index, dtype=object)
+    return table
 
 
 def _arc(start: shapely.Point, end: shapely.Point, bend: float) -> tuple[np.ndarray, np.ndarray]:
@@ -174,7 +176,14 @@ def _shipments(plot: figure, inputs: ReportInput, layers: dict[str, gpd.GeoDataF
     plot.add_tools(HoverTool(renderers=drawn, tooltips=tooltips))
     if legend and drawn:
         shown = plot.legend[0]
-        shown.update(orientation="horizontal", ncols=2, label_text_font_size="12px", border_line_color=None, padding=2)
+        shown.update(
+            orientation="horizontal",
+            ncols=2,
+            label_text_font_size="12px",
+            border_line_color=None,
+            padding=2,
+            spacing=12,
+        )
         plot.add_layout(shown, "below")
 
 

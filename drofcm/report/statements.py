@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pandas as pd
 import xarray as xr
 
@@ -27,7 +26,7 @@ def decision(inputs: ReportInput) -> str:
     called = names(inputs, "hubs")
     opened = [called[str(label)] for label in active["hub"].values[active.values > 0.5]]
     if not opened:
-        return "Open no hub and ship no module: on these data doing nothing costs least."
+        return "Open no hub and ship no module."
     shipped = inputs.plan.first_stage["shipped"].sum(["supplier", "hub"])
     parts = [f"Open hub{'s' if len(opened) > 1 else ''} {join(opened)}"]
     for verb, travels in (("ship", 1), ("arrange", 0)):
@@ -47,11 +46,12 @@ def outcome(headline: pd.DataFrame) -> str:
     plan = headline["this plan"]
     parts = []
     for name in (DO_NOTHING, EXPECTED_VALUE_PLAN):
-        change = 1 - plan["objective"] / headline.at["objective", name]
+        base = float(headline[name]["objective"])
+        change = 1 - plan["objective"] / base if base > 0 else math.nan
         than = "doing nothing" if name == DO_NOTHING else "the plan made for the expected event"
         parts.append(f"{percent(abs(change))} {'less' if change >= 0 else 'more'} than {than}")
-    before, after = aligned([headline.at["unserved", DO_NOTHING], plan["unserved"]])
-    energy, less = f"{before} to {after} MWh", plan["unserved"] < headline.at["unserved", DO_NOTHING]
+    before, after = aligned([headline[DO_NOTHING]["unserved"], plan["unserved"]])
+    energy, less = f"{before} to {after} MWh", plan["unserved"] < headline[DO_NOTHING]["unserved"]
     return (
         f"It costs {money(plan['objective'])} k$ a year with its risk, {join(parts)}, "
         f"and {'lowers' if less else 'changes'} the expected unserved energy from {energy} an event."
@@ -74,7 +74,7 @@ def proof(inputs: ReportInput) -> list[tuple[str, str]]:
     }
     for key, default in origins.items():
         value = getattr(plan, key)
-        origin = str(plan.provenance.get(f"{key}_origin", default))
+        origin = str(plan.provenance.get(key, default))
         shown = f"{money(value)} k$/a, {origin}" if math.isfinite(value) else "none"
         lines.append((key.replace("_", " ").capitalize(), shown))
     benefit = gap_of_benefit(inputs)
@@ -93,16 +93,16 @@ def where(inputs: ReportInput) -> str:
     hubs, suppliers = table["hub"].nunique(), table["supplier"].nunique()
     total = int(table["modules"].sum())
     return (
-        f"{_count(total, 'module or contract', 'modules and contracts')} from {_count(suppliers, 'supplier')} {'are' if total != 1 else 'is'} held at "
-        f"{_count(hubs, 'hub')}, after {number(mean, 0)} km on average"
+        f"{_count(total, 'module or contract', 'modules and contracts')} from {_count(suppliers, 'supplier')} "
+        f"{'are' if total != 1 else 'is'} held at {_count(hubs, 'hub')}, after {number(mean, 0)} km on average"
     )
 
 
 def cost(terms: pd.DataFrame) -> str:
     """What the money is spent on."""
     plan = terms["this plan"]
-    invested = plan[["cost_hub_setup", "cost_transport", "cost_modules"]].sum()
-    saved = terms[DO_NOTHING].sum() - (plan.sum() - invested)
+    invested = float(plan[["cost_hub_setup", "cost_transport", "cost_modules"]].sum())
+    saved = float(terms[DO_NOTHING].sum()) - (float(plan.sum()) - invested)
     if invested <= 0:
         return "Nothing is invested; the cost is that of events"
     spent = f"{money(invested)} k$/a for hubs, modules and transport"
@@ -117,10 +117,10 @@ def risk(inputs: ReportInput, var: float, cvar: float, mean: float) -> str:
     dear = f"The dearest {percent(1 - inputs.alpha)} of events cost {money(cvar)} k$ each on average"
     if mean > 0:
         dear += f", {amount(cvar / mean, 2)} times the mean"
-    if len(share) == 1 and share.index[0] == "event":
-        return dear
-    made = [f"{percent(value)} {name}" for name, value in share.items() if value >= 0.05]
-    return f"{dear}: {join(made)}"
+    if len(share) == 1:
+        return dear if share.index[0] == "event" else f"{dear}; all of them are of class {share.index[0]}"
+    made = [f"{name} ({percent(value)})" for name, value in share.items() if value >= 0.05]
+    return f"{dear}; by class: {join(made)}"
 
 
 def dispatch(scenarios: pd.DataFrame) -> str:
@@ -129,11 +129,10 @@ def dispatch(scenarios: pd.DataFrame) -> str:
     probability = float(scenarios.loc[short, "probability"].sum())
     if not short.any():
         return "No event leaves more than 0.01 MWh unserved"
-    worst = scenarios["unserved"].idxmax()
-    return (
-        f"{percent(probability)} of events leave more than 0.01 MWh unserved; the most, {amount(scenarios.at[worst, 'unserved'])} "
-        f"MWh, in scenario {worst} ({scenarios.at[worst, 'event_class']})"
-    )
+    worst = int(scenarios["unserved"].to_numpy().argmax())
+    in_class = scenarios["event_class"].iloc[worst]
+    most = f"{number(scenarios['unserved'].max(), 2)} MWh, in scenario {scenarios.index[worst]} ({in_class})"
+    return f"{percent(probability)} of events leave more than 0.01 MWh unserved; the most, {most}"
 
 
 def nodes(table: pd.DataFrame) -> str:
@@ -143,8 +142,8 @@ def nodes(table: pd.DataFrame) -> str:
         return f"All {len(table)} nodes that events touch are stable in time in every event"
     worst = table["stabilised"].idxmin()
     return (
-        f"{len(table) - len(late)} of {len(table)} nodes are stable in time in every event; the weakest is node {worst}, "
-        f"stable in {percent(table.at[worst, 'stabilised'])} of its events"
+        f"{len(table) - len(late)} of {len(table)} nodes are stable in time in every event; "
+        f"the weakest is node {worst}, stable in {percent(table['stabilised'].min())} of its events"
     )
 
 
@@ -157,7 +156,7 @@ def network(data: xr.Dataset, state: xr.Dataset) -> str:
     limits = "every voltage limit holds" if broken == 0 else f"{broken} buses leave their voltage limits"
     return (
         f"In events {limits}: lowest {number(lowest, 3)} pu at bus {low}; line {loaded} is loaded most, "
-        f"{percent(float(np.asarray(state['loading'].max())))} of its rating"
+        f"{percent(float(state['loading'].max()))} of its rating"
     )
 
 

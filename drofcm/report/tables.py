@@ -82,7 +82,7 @@ def value_at_risk(cost: np.ndarray, probability: np.ndarray, alpha: float) -> tu
 
 
 def share_stabilised(result: Result) -> xr.DataArray:
-    """Share of the nodes that the event touches which are stabilised in time, over (scenario); NaN where it touches none."""
+    """Share of the nodes an event touches that are stabilised in time, over (scenario); NaN where it touches none."""
     return result.recourse["stabilised"].mean("node")
 
 
@@ -147,7 +147,7 @@ def event_class(data: xr.Dataset) -> pd.Series:
 def scenarios(inputs: ReportInput) -> pd.DataFrame:
     """One line per scenario, dearest first: class, weights, cost, energy and the largest shock with its node."""
     data, plan = inputs.data, inputs.plan
-    peak = np.abs(data["shock"]).max("time")
+    peak = abs(data["shock"]).max("time")
     rate = float(data["event_rate"])
     table = pd.DataFrame(
         {
@@ -248,7 +248,7 @@ def network_state(data: xr.Dataset, recourse: xr.Dataset) -> xr.Dataset:
     data
         The labelled data of the study.
     recourse
-        Recourse variables over (scenario, node, time) and (scenario, node, fcm, time); NaN where a variable does not exist.
+        Variables over (scenario, node, time) and (scenario, node, fcm, time); NaN where one does not exist.
 
     Returns
     -------
@@ -256,9 +256,8 @@ def network_state(data: xr.Dataset, recourse: xr.Dataset) -> xr.Dataset:
         ``voltage_low``, ``voltage_high`` [pu] (bus), the base case included and buses left out while de-energised;
         ``loading`` [1], ``loading_base`` [1] (line), largest apparent power over the rating.
     """
-    low, high = data["v_base"], data["v_base"]
-    base = np.hypot(data["flow_base"], data["flow_base_reactive"])
-    peak = base
+    base = _apparent(data["flow_base"], data["flow_base_reactive"])
+    low, high, peak = [data["v_base"]], [data["v_base"]], [base]
     for scenario in data["scenario"].values:
         case, event = data.sel(scenario=scenario), recourse.sel(scenario=scenario)
         active, reactive = _change_of_withdrawal(case, event)
@@ -266,18 +265,28 @@ def network_state(data: xr.Dataset, recourse: xr.Dataset) -> xr.Dataset:
             xr.dot(data["path_resistance"], active, dim="node") + xr.dot(data["path_reactance"], reactive, dim="node")
         )
         voltage = np.sqrt(squared.clip(min=0)).where(case["energised"] > 0.5)
-        low = np.fmin(low, voltage.min("time"))
-        high = np.fmax(high, voltage.max("time"))
+        low.append(voltage.min("time"))
+        high.append(voltage.max("time"))
         flow = data["flow_base"] + xr.dot(data["downstream"], active, dim="node")
         flow_reactive = data["flow_base_reactive"] + xr.dot(data["downstream"], reactive, dim="node")
-        peak = np.fmax(peak, np.hypot(flow, flow_reactive).max("time"))
+        peak.append(_apparent(flow, flow_reactive).max("time"))
+
+    def over_cases(arrays: list[xr.DataArray]) -> xr.DataArray:
+        return xr.concat(
+            [array.reset_coords(drop=True) for array in arrays], "case", coords="minimal", compat="override"
+        )
+
     state = {
-        "voltage_low": low,
-        "voltage_high": high,
-        "loading": peak / data["rating"],
+        "voltage_low": over_cases(low).min("case"),
+        "voltage_high": over_cases(high).max("case"),
+        "loading": over_cases(peak).max("case") / data["rating"],
         "loading_base": base / data["rating"],
     }
-    return xr.Dataset({name: array.drop_vars("scenario", errors="ignore") for name, array in state.items()})
+    return xr.Dataset({name: array.drop_attrs() for name, array in state.items()})
+
+
+def _apparent(active: xr.DataArray, reactive: xr.DataArray) -> xr.DataArray:
+    return (active**2 + reactive**2) ** 0.5
 
 
 def _change_of_withdrawal(case: xr.Dataset, event: xr.Dataset) -> tuple[xr.DataArray, xr.DataArray]:

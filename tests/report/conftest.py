@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
@@ -14,6 +15,7 @@ import shapely
 import xarray as xr
 
 from drofcm.core.dims import DEMAND_SHOCK_DATA
+from drofcm.report.document import write_report
 from drofcm.report.inputs import DO_NOTHING, EXPECTED_VALUE_PLAN, ReportInput
 from drofcm.solve.result import Result
 from drofcm.validate.ledger import Certificate
@@ -51,18 +53,11 @@ def _shock() -> np.ndarray:
     return height[:, :, None] * shape
 
 
-def _requirement(shock: np.ndarray) -> np.ndarray:
-    """One battery per 0.5 MW and one demand-response contract per 0.2 MW of the largest shock, one of the others."""
-    peak = np.abs(shock).max(2)[:, :, None]
-    return np.ceil(peak / np.array([0.5, 2.0, 0.2, 2.0]))
-
-
 def make_data() -> xr.Dataset:
     """A Dataset of the contract, with units."""
     shock = _shock()
     energised = np.ones((6, 18))
-    energised[4, [16, 17]] = 0
-    energised[4, 15] = 0
+    energised[4, 17] = 0
     path = [_upstream(bus) for bus in range(1, 19)]
     common = np.array([[len(path[b] & path[int(n) - 1]) for n in NODES] for b in range(18)]) * 0.4 / 12.66**2
     load = np.full(18, 0.12)
@@ -71,7 +66,8 @@ def make_data() -> xr.Dataset:
     fed = np.array([[float(line in path[b]) for b in range(18)] for line in LINES])
     all_common = np.array([[len(path[b] & path[n]) for n in range(18)] for b in range(18)]) * 0.4 / 12.66**2
     values: dict[str, Any] = {
-        "setup_cost": [30e3, 26e3, 28e3], "storage_limit": [8, 8, 8], "hub_forced_in": [0] * 3, "hub_forced_out": [0] * 3,
+        "setup_cost": [30e3, 26e3, 28e3], "storage_limit": [8, 8, 8], "hub_forced_in": [0] * 3,
+        "hub_forced_out": [0] * 3,
         "hub_minimum": 0, "hub_maximum": 3, "hub_available": np.array([[1, 1, 1]] * 5 + [[0, 1, 1]]),
         "transport_cost": [6, 8, 1, 8], "module_cost": [45e3, 70e3, 7e3, 55e3], "footprint": [1, 1.5, 0.1, 2],
         "deployment_time": [0.1, 0.2, 0.08, 0.5], "power": [0.5, 0.8, 0.1, 0.25], "energy": [1, 4.8, 0.2, 2],
@@ -80,13 +76,16 @@ def make_data() -> xr.Dataset:
         "absorbs": [1, 0, 0, 1], "travels": [1, 1, 0, 1], "distance": [[60, 48, 70], [104, 112, 98]],
         "stock": [[4, 2, 12, 2], [4, 2, 0, 2]], "travel_time": np.full((3, 4), 0.15), "step_length": STEP,
         "shock": shock, "shock_high": np.maximum(shock, 0), "shock_low": np.minimum(shock, 0),
-        "requirement": _requirement(shock), "energised": energised, "event_rate": 24,
-        "probability": [0.25, 0.2, 0.2, 0.15, 0.15, 0.05], "stabilise_within": [0.5] * 4, "interruption_time": [0.5] * 4,
+        "requirement": np.where(np.abs(shock).sum(2) > 0, 15, 0)[:, :, None] * np.ones(4),
+        "energised": energised, "event_rate": 60,
+        "probability": [0.25, 0.2, 0.2, 0.15, 0.15, 0.05], "stabilise_within": [0.5] * 4,
+        "interruption_time": [0.5] * 4,
         "stability_band": [0.1] * 4, "critical_load": [0.8, 0.6, 0.9, 0.7], "base_load": load,
-        "base_reactive": 0.3 * load, "tan_phi": np.full(18, 0.25), "shortfall_penalty": np.full((4, 4), 300.0),
+        "base_reactive": 0.3 * load, "tan_phi": np.full(18, 0.25), "shortfall_penalty": np.full((4, 4), 5.0),
         "unserved_penalty": [5e3] * 4, "critical_penalty": [15e3] * 4, "flexible_penalty": [4e3] * 4,
         "surplus_penalty": [800] * 4, "supply_ramp": [2.4] * 4, "supply_headroom": [0.4] * 4, "feeder_headroom": 1.2,
-        "v_base": np.sqrt(1.03**2 - 2 * all_common @ load * 1.3), "v_min": np.full(18, 0.95), "v_max": np.full(18, 1.05),
+        "v_base": np.sqrt(1.03**2 - 2 * all_common @ load * 1.3), "v_min": np.full(18, 0.95),
+        "v_max": np.full(18, 1.05),
         "slack_penalty": 2e6, "path_resistance": common, "path_reactance": common, "flow_base": fed @ load,
         "flow_base_reactive": 0.3 * fed @ load, "rating": np.full(17, 4.0), "downstream": downstream,
         "monitored_bus": [1] * 18, "monitored_line": [1] * 17,
@@ -148,8 +147,9 @@ def make_result(data: xr.Dataset, shipped: dict[tuple[str, str, str], int], stat
 
 
 def _recourse(data: xr.Dataset, held: xr.DataArray) -> xr.Dataset:
-    right = (data["shock"] + (1 - data["energised"].sel(bus=data["node"]).drop_vars("bus"))
-             * data["base_load"].sel(bus=data["node"]).drop_vars("bus")).transpose("scenario", "node", "time").values  # fmt: skip
+    at_node = data[["energised", "base_load"]].sel(bus=data["node"]).drop_vars("bus")
+    right = data["shock"] + (1 - at_node["energised"]) * at_node["base_load"]
+    right = right.transpose("scenario", "node", "time").values
     share = np.abs(right).sum(2)
     share = share / np.maximum(share.sum(1, keepdims=True), 1e-9)
     sent = np.round(share[:, :, None, None] * held.values)
@@ -229,7 +229,9 @@ def make_layers(crs: str = "EPSG:32618") -> dict[str, gpd.GeoDataFrame]:
     lines = [shapely.LineString([at[start], at[end]]) for start, end in FEEDER]
     return {
         "suppliers": points({"frederick": (293_000, 4_366_000), "fredericksburg": (284_500, 4_242_300)}, {}),
-        "hubs": points({"ashburn": (288_100, 4_324_200), "leesburg": (278_400, 4_332_700), "sterling": (293_200, 4_320_300)}, {}),
+        "hubs": points(
+            {"ashburn": (288_100, 4_324_200), "leesburg": (278_400, 4_332_700), "sterling": (293_200, 4_320_300)}, {}
+        ),
         "buses": points({str(bus): xy for bus, xy in sorted(at.items())}, {str(bus): f"bus {bus}" for bus in at}),
         "lines": gpd.GeoDataFrame({"id": LINES, "name": LINES}, geometry=lines, crs=crs),
     }  # fmt: skip
@@ -269,7 +271,8 @@ def make_input() -> ReportInput:
         quantities=xr.Dataset(
             {
                 "stabilisation_time": settled,
-                "ramp_rows_that_can_bind": xr.DataArray(38, attrs={"units": "rows"}),
+                "ramp_rows_that_can_bind": ("fcm", [0, 38, 12, 20], {"units": "rows"}),
+                "share_stabilised": plan.recourse["stabilised"].mean("node").assign_attrs(units="1"),
             }
         ),
         assumptions=[
@@ -288,17 +291,33 @@ def report_input() -> ReportInput:
 
 
 @pytest.fixture(scope="session")
-def rename_hub() -> Callable[[ReportInput, str], ReportInput]:
-    """Give the hub Ashburn another name."""
+def report_file(report_input: ReportInput, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of that input."""
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    write_report(path, report_input)
+    return path
 
-    def renamed(inputs: ReportInput, name: str) -> ReportInput:
-        hubs = inputs.layers["hubs"]
-        hubs = hubs.assign(
-            name=[name if label == "ashburn" else old for label, old in zip(hubs["id"], hubs["name"], strict=True)]
-        )
-        return replace(inputs, layers={**inputs.layers, "hubs": hubs})
 
-    return renamed
+@pytest.fixture(scope="session")
+def hostile_name() -> str:
+    """A name that would run a script wherever it is taken for markup, or ask for a library of formulas."""
+    return "</script><img src=x onerror='window.hit = 1'><script>window.hit = 1</script>$$x$$\"&"
+
+
+@pytest.fixture(scope="session")
+def hostile_file(report_input: ReportInput, hostile_name: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report with that name for a hub and as title, and with a certificate that failed."""
+    hubs = report_input.layers["hubs"]
+    names = [hostile_name if label == "ashburn" else old for label, old in zip(hubs["id"], hubs["name"], strict=True)]
+    path = tmp_path_factory.mktemp("hostile") / "report.html"
+    changed = replace(
+        report_input,
+        title=hostile_name,
+        layers={**report_input.layers, "hubs": hubs.assign(name=names)},
+        certificate=Certificate(report_input.certificate.checks.assign(passed=[True, False, True])),
+    )
+    write_report(path, changed)
+    return path
 
 
 @pytest.fixture(scope="session")
