@@ -284,6 +284,25 @@ def test_masked_variable_in_a_sum_is_refused() -> None:
     refused("'charge'", "'output'", "fcm=generator", recourse=masked(lambda p, c: (p - c).sum("fcm")))
 
 
+ONES = xr.ones_like(STORES, dtype=float)
+GROUPS = xr.DataArray(["all", "all"], coords={"fcm": STORES.fcm}, name="group")
+
+
+@pytest.mark.xfail(strict=True, reason="only LinearExpression.sum is watched")
+@pytest.mark.parametrize(
+    "balance",
+    [
+        lambda p, c: (p - c) @ ONES,
+        lambda p, c: (p - c).groupby(GROUPS).sum(),
+        lambda p, c: (p - c).cumsum("fcm"),
+        lambda p, c: (p - c).rolling(fcm=2).sum(),
+    ],
+    ids=["matmul", "groupby", "cumsum", "rolling"],
+)
+def test_masked_variable_in_a_sum_by_another_name_is_refused(balance: Any) -> None:
+    refused("'charge'", "'output'", "fcm=generator", recourse=masked(balance))
+
+
 @pytest.mark.parametrize(
     "balance",
     [lambda p, c: (p - c.fillna(0)).sum("fcm"), lambda p, c: p.sum("fcm") - c.sum("fcm")],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,9 @@ FCM = ["battery", "generator", "demand_response"]
 STEP = [0.25, 0.25, 0.5, 1.0]
 
 
-def case(mean: list[float], high: list[float] | None = None, low: list[float] | None = None, **changes: Any):
+def case(
+    mean: list[float], high: list[float] | None = None, low: list[float] | None = None, **changes: Any
+) -> xr.Dataset:
     """One node with 1 MW of base load, three technologies, one hub, four steps that add up to 2 h.
 
     Supply follows 1 MW/h up to 0.5 MW. All technologies ramp fully within half an hour, but the generator arrives after
@@ -146,9 +149,11 @@ def test_surge_and_drop_take_the_larger() -> None:
 
 
 def test_bus_that_is_cut_off_needs_its_whole_load() -> None:
-    """1 MW for 2 h. Battery: by power 0.8, by energy 0.4 x 2 / 0.3 = 2.667, at most 2.4. Generator 0.2. Demand
-    response: by power 4, by energy 0.4 x 2 / 0.3 = 2.667.
-    """  # noqa: D205
+    """1 MW for 2 h, of which supply gives nothing.
+
+    Battery: by power 0.8, by energy 0.4 x 2 / 0.3 = 2.667, at most 2.4. Generator: 0.2. Demand response: by power 4, by
+    energy 0.4 x 2 / 0.3 = 2.667.
+    """
     assert modules(case([0.0] * 4, energised=[[1.0, 0.0]]), margin=10) == [24, 2, 40]
 
 
@@ -182,7 +187,7 @@ def test_more_margin_never_asks_for_fewer_in_sum(seed: int) -> None:
     data["shock_low"] = data.shock - rng.uniform(0, 1, data.shock.shape)
     margins = (1.0, 1.1, 1.25, 1.5, 2.0, 4.0)
     counts = [requirement(data, margin) for margin in margins]
-    for few, many in zip(counts, counts[1:], strict=False):
+    for few, many in pairwise(counts):
         assert float(many.sum()) >= float(few.sum())
         assert bool((many >= few - 1).all())
     for count in counts:
