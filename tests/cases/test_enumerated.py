@@ -43,17 +43,19 @@ def test_case_uses_everything_it_is_meant_to_show(enumeration: Enumeration) -> N
 @pytest.mark.parametrize(
     "change",
     [
-        {"hub_minimum": 2},
-        {"hub_maximum": 1},
+        # left alone, the plan opens hub h alone
+        {"hub_minimum": 2, "setup_cost": [6000, 200000]},
         {"hub_forced_in": {"h": 0, "k": 1}, "hub_maximum": 1},
-        {"hub_forced_out": {"h": 1, "k": 0}},
-        {"budget": 30000},
+        {"hub_forced_out": {"h": 1, "k": 0}, "budget": 21000},
     ],
-    ids=lambda change: "-".join(change),
+    ids=["minimum", "forced in and maximum", "forced out and budget"],
 )
 def test_options_of_the_first_stage(enumeration: Enumeration, change: dict[str, Any]) -> None:
     data = load_case("enumerated", **change).data
     best = enumeration.with_first_stage_of(data).optimum(EXPECTATION)
+    if "hub_minimum" in change:
+        free = load_case("enumerated", setup_cost=change["setup_cost"]).data
+        assert enumeration.with_first_stage_of(free).optimum(EXPECTATION).objective < best.objective - 1
     assert solve_and_certify(data, EXPECTATION).objective == pytest.approx(best.objective, rel=1e-5)
 
 

@@ -1,0 +1,110 @@
+"""Every changed sign, comparison, step length, shift or arrival of the problem page is caught.
+
+A mutant is caught when it raises, when the certificate of its solution fails or when its objective is not the
+enumerated optimum. A handful of mutants runs by default, all of them with ``-m slow``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+import pytest
+import xarray as xr
+from cases.enumeration import Enumeration
+from cases.loader import load_case
+from cases.model import solve
+from validate.mutants import DATA, PAGE, Mutant, load, mutants
+
+from drofcm.core.errors import DrofcmError
+from drofcm.validate.certificate import certify
+
+EQUIVALENT: dict[str, str] = {}
+"""Mutants that are no other problem, and why."""
+
+EVERY = 15
+"""One mutant in so many runs by default."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A case with its enumerated optimum."""
+
+    data: xr.Dataset
+    risk: dict[str, Any]
+    objective: float
+
+
+@cache
+def enumeration(name: str) -> Enumeration:
+    return Enumeration(load_case(name).data)
+
+
+@cache
+def reference(name: str, first_stage: tuple[tuple[str, Any], ...] = ()) -> Reference:
+    case = load_case(name, **dict(first_stage))
+    found = enumeration(name).with_first_stage_of(case.data).optimum(case.risk)
+    return Reference(case.data, case.risk, found.objective)
+
+
+def references(mutant: Mutant) -> list[Reference]:
+    """The cases on which a mutant is tried, the most telling first."""
+    names = ["stress", "enumerated", "drop_raises_voltage", "two_waves", "bus_cut_off", "supply_follows"]
+    found = [reference(name) for name in names]
+    if mutant.function == "place_modules":
+        found += [reference("stress", (("hub_forced_out", (1.0, 0.0)),)), reference("stress", (("hub_minimum", 2),))]
+    return found
+
+
+def why_caught(page: ModuleType, case: Reference) -> str | None:
+    """What gives the page away on this case; None if it solves the case as it should."""
+    try:
+        found, weights = solve(case.data, case.risk, page)
+    except (DrofcmError, ValueError, KeyError, TypeError, AttributeError, NotImplementedError) as error:
+        return f"{type(error).__name__}"
+    if found.objective != pytest.approx(case.objective, rel=1e-5):
+        return f"objective {found.objective:.2f} instead of {case.objective:.2f}"
+    certificate = certify(
+        case.data,
+        found.first_stage,
+        found.recourse,
+        found.terms,
+        found.recourse_cost,
+        objective=found.objective,
+        risk_weights=weights,
+        risk=case.risk,
+    )
+    return None if certificate.passed else str(certificate)
+
+
+def survives(mutant: Mutant) -> bool:
+    page = load(mutant)
+    return all(why_caught(page, case) is None for case in references(mutant))
+
+
+def test_the_page_itself_is_not_caught() -> None:
+    page = pytest.importorskip(PAGE)
+    assert why_caught(page, reference("stress")) is None
+
+
+def test_equivalent_mutants_exist() -> None:
+    """A reason whose mutant is gone with a change of the page must go too."""
+    assert set(EQUIVALENT) <= {str(mutant) for module in (PAGE, DATA) for mutant in mutants(module)}
+
+
+def _check(chosen: list[Mutant]) -> None:
+    survivors = [str(mutant) for mutant in chosen if str(mutant) not in EQUIVALENT and survives(mutant)]
+    assert not survivors, "\n".join(["mutants that nothing caught:", *survivors])
+
+
+@pytest.mark.parametrize("module", [PAGE, DATA])
+def test_some_mutants_are_caught(module: str) -> None:
+    _check(mutants(module)[::EVERY])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("module", [PAGE, DATA])
+def test_every_mutant_is_caught(module: str) -> None:
+    _check(mutants(module))
