@@ -1,11 +1,12 @@
 """The traps of linopy's arithmetic, watched while a stage is built.
 
 linopy's ``v1`` semantics refuse labels that do not match. Two silent losses remain, and both are caught here by
-watching two methods of `linopy.LinearExpression` for as long as a stage function runs:
+watching methods of `linopy.LinearExpression` for as long as a stage function runs:
 
 * ``1 <= x <= 5`` builds two rows and Python keeps the second only, so every row that is built must reach the model;
-* a sum over an expression in which a masked variable has removed the whole slot (``(p - charge).sum("fcm")``) loses
-  ``p`` as well, so sums over combined expressions with absent slots are refused.
+* a sum (also ``@``, ``cumsum``, ``groupby`` or ``rolling``) over an expression in which a masked variable has removed
+  the whole slot (``(p - charge).sum("fcm")``) loses ``p`` as well, so sums over combined expressions with absent slots
+  are refused.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from drofcm.core.units import labels_where
 __all__ = ["StageModel", "v1_semantics", "watched"]
 
 _TERM = "_term"
+_SUMS = ("sum", "cumsum", "dot", "__matmul__", "groupby", "rolling")
 
 # linopy's options and the watched methods are global to the process
 _LOCK = threading.RLock()
@@ -75,7 +77,8 @@ def v1_semantics() -> Iterator[None]:
 def watched(model: StageModel) -> Iterator[None]:
     """Run a stage function under ``v1`` semantics with both traps armed."""
     with v1_semantics(), ExitStack() as stack:
-        for name, wrap in (("to_constraint", _remember_rows), ("sum", _refuse_lossy_sum)):
+        wraps = {"to_constraint": _remember_rows} | dict.fromkeys(_SUMS, _refuse_lossy_sum)
+        for name, wrap in wraps.items():
             original = getattr(LinearExpression, name)
             # a method that LinearExpression only inherits must disappear again, not be copied onto it
             owned = name in vars(LinearExpression)
@@ -113,7 +116,7 @@ def _remember_rows(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _refuse_lossy_sum(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
-    def sum(self: LinearExpression, *args: Any, **kwargs: Any) -> Any:
+    def checked(self: LinearExpression, *args: Any, **kwargs: Any) -> Any:
         absent = self.const.isnull()
         if bool(absent.any()):
             combined = self.data.sizes[_TERM] > 1 or bool((self.const.fillna(0) != 0).any())
@@ -126,7 +129,7 @@ def _refuse_lossy_sum(original: Callable[..., Any]) -> Callable[..., Any]:
                 )
         return original(self, *args, **kwargs)
 
-    return sum
+    return checked
 
 
 def _variables_in(expression: LinearExpression) -> str:

@@ -147,7 +147,9 @@ def _load(problem: MatrixProblem, scale: float, gap: float, time_limit: float | 
         kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
         lp.integrality_ = [kinds[int(flag)] for flag in problem.integer]
     highs = highspy.Highs()
-    highs.setOptionValue("output_flag", False)
+    # without output_flag the search does not report progress to callbacks either
+    highs.setOptionValue("output_flag", True)
+    highs.setOptionValue("log_to_console", False)
     highs.setOptionValue("mip_rel_gap", gap)
     highs.setOptionValue("mip_feasibility_tolerance", INTEGRALITY)
     if time_limit is not None:

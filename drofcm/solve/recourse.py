@@ -173,6 +173,8 @@ def result_at(
 
 
 def relative_gap(lower_bound: float, upper_bound: float) -> float:
-    """(upper - lower) / abs(upper); zero where both are zero."""
+    """(upper - lower) / abs(upper); zero where both are zero, infinite where either is."""
     difference = upper_bound - lower_bound
+    if np.isinf(difference):
+        return np.inf
     return 0.0 if difference == 0 else difference / max(abs(upper_bound), 1e-12)

@@ -202,8 +202,8 @@ def _hubs(study: StudyFile, sources: Sources, events: xr.Dataset) -> xr.Dataset:
     if study.budget_per_year is not None:
         data["budget"] = _array("budget", study.budget_per_year)
     if "hub_available" in events:
-        available = events["hub_available"].reindex(hub=hub, fill_value=1)
-        return data.assign(hub_available=_array("hub_available", available))
+        stated = events["hub_available"].reindex(hub=hub, fill_value=1)
+        return data.assign(hub_available=_array("hub_available", stated))
     # a stream per scenario, so that scenario 17 is the same however many there are
     draws = [stream(study.seed, "hubs", place).random(len(hub)) for place in range(events.sizes["scenario"])]
     available = (np.array(draws) >= study.events.hub_outage_probability).astype(np.int8)

@@ -209,11 +209,8 @@ def _dispatch(inputs: ReportInput) -> pd.DataFrame:
     columns = {"start_h": end - data["step_length"], "end_h": end, "shock_mw": data["shock"]}
     for name in ("supply_follow", "unserved_critical", "unserved_flexible", "unabsorbed"):
         columns[f"{name}_mw"] = recourse[name]
-    output = sum(
-        sign * recourse[name].fillna(0)
-        for name, sign in {"discharge": 1, "charge": -1, "generation": 1, "demand_response": 1}.items()
-        if name in recourse
-    )
+    present = {name: recourse[name].fillna(0) for name in ("discharge", "generation", "demand_response")}
+    output = present["discharge"] + present["generation"] + present["demand_response"] - recourse["charge"].fillna(0)
     columns |= {f"{label}_mw": output.sel(fcm=label, drop=True) for label in data["fcm"].values}
     plain = {name: column.reset_coords(drop=True) for name, column in columns.items()}
     table = xr.Dataset(plain).to_dataframe(["scenario", "node", "time"]).reset_index()

@@ -67,8 +67,10 @@ class _Logged:
 def risk_measure(study: StudyFile) -> WeightedSum:
     """The risk measure of a study; terms without weight are left out."""
     risk = study.risk
-    terms = [(risk.expectation, Expectation()), *((tail.weight, CVaR(tail.alpha)) for tail in risk.cvar)]
-    return WeightedSum(tuple((weight, term) for weight, term in [*terms, (risk.worst_case, WorstCase())] if weight > 0))
+    terms: list[tuple[float, Expectation | CVaR | WorstCase]] = [(risk.expectation, Expectation())]
+    terms += [(tail.weight, CVaR(tail.alpha)) for tail in risk.cvar]
+    terms.append((risk.worst_case, WorstCase()))
+    return WeightedSum(tuple((weight, term) for weight, term in terms if weight > 0))
 
 
 def open_study(path: Path | str, **solver: Any) -> Assembly:
@@ -101,8 +103,7 @@ def solve_do_nothing(assembly: Assembly) -> Result:
     data = assembly.data.drop_vars("budget", errors="ignore")
     for name in ("hub_minimum", "hub_forced_in"):
         data = data.assign({name: xr.zeros_like(data[name])})
-    program = demand_shock.program(data, checked=True)
-    return program.evaluate(_nothing(data), risk=risk_measure(assembly.study))
+    return demand_shock.program(data, checked=True).evaluate(_nothing(data), risk=risk_measure(assembly.study))
 
 
 def _nothing(data: xr.Dataset) -> xr.Dataset:

@@ -7,7 +7,7 @@ the file and labels, that it is about.
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, TypeVar
@@ -282,7 +282,7 @@ def _event_labels(
 
 
 def _all_known(
-    labels: Sequence[str] | None, kind: str, known: Sequence[str], loc: tuple[str, ...], where: Where
+    labels: Sequence[str] | None, kind: str, known: Collection[str], loc: tuple[str, ...], where: Where
 ) -> Iterator[Finding]:
     for place, label in enumerate(labels or ()):
         yield from _unknown(label, kind, known, where((*loc, place)))

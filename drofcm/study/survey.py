@@ -7,6 +7,7 @@ from pathlib import Path
 
 import xarray as xr
 
+from drofcm.blocks.form import FirstStage, Scenario
 from drofcm.core.errors import Finding
 from drofcm.problems import demand_shock
 from drofcm.study.assemble import Assembly
@@ -57,7 +58,7 @@ def survey(path: Path | str) -> Survey:
     centres = [centre.bus for centre in assembly.study.data_centres]
     hosting = hosting_capacity(feeder, centres, *load, *limits, section.tan_phi)
     blocks = demand_shock.program(data).blocks()
-    parts = [blocks.first_stage, *blocks.scenarios]
+    parts: list[FirstStage | Scenario] = [blocks.first_stage, *blocks.scenarios]
     return Survey(
         assembly,
         (*assembly.findings, *violations),

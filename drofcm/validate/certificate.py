@@ -119,7 +119,7 @@ def certify(
     arranged = {part: _arranged(ledger, data, *entry) for part, entry in given.items()}
     if not ledger.close().passed:
         return ledger.close()
-    with xr.set_options(arithmetic_join="exact", keep_attrs=False):  # type: ignore[no-untyped-call]
+    with xr.set_options(arithmetic_join="exact", keep_attrs=False):
         plan = _whole(ledger, arranged["first_stage"], ("hub_active", "shipped"))
         full = _whole(ledger, _completed(arranged["recourse"]), ("sent", "stabilised"))
         _first_stage_rows(ledger, data, plan)
@@ -165,7 +165,7 @@ def _arranged(
             ledger.fail("labels", "A.1", f"{name} has other labels of {', '.join(wrong)} than the data")
             continue
         # infinite values would turn into NaN in the rows
-        ledger.violation("numbers are finite", "A.1", np.isinf(array.astype(float)).astype(float))
+        ledger.violation("numbers are finite", "A.1", xr.apply_ufunc(np.isinf, array.astype(float)).astype(float))
         arrays[name] = array.reindex({dim: data[dim] for dim in dims}).transpose(*dims).astype(float)
     return xr.Dataset(arrays)
 

@@ -288,7 +288,6 @@ ONES = xr.ones_like(STORES, dtype=float)
 GROUPS = xr.DataArray(["all", "all"], coords={"fcm": STORES.fcm}, name="group")
 
 
-@pytest.mark.xfail(strict=True, reason="only LinearExpression.sum is watched")
 @pytest.mark.parametrize(
     "balance",
     [

@@ -106,7 +106,6 @@ def test_start_that_does_not_fit_is_refused() -> None:
         program().solve(start=given(1, 1).assign_coords(machine=["old", "other"]))
 
 
-@pytest.mark.xfail(strict=True, reason="HiGHS reports no progress while output_flag is off")
 def test_progress_and_log() -> None:
     seen: list[tuple[float, float, float]] = []
     result = network().solve(gap=0.3, progress=lambda *report: seen.append(report))
