@@ -28,6 +28,8 @@ __all__ = ["blank", "convergence", "cost_bars", "cost_distribution", "loadings",
 # Tol's muted scheme: none of these colours stands for a technology
 CLASS_COLOURS = ("#332288", "#ddcc77", "#88ccee", "#aa4499", "#999933", "#661100", "#44aa99", "#bbbbbb")
 MOST_LABELS = 60
+LABEL_ROOM = 460
+"""Pixels along the axis of a figure of half the page; labels that need more stand upright."""
 
 
 def blank(name: str, title: str, width: int, height: int, **options: Any) -> figure:
@@ -269,7 +271,7 @@ def settling(table: pd.DataFrame, horizon: float) -> figure:
         ("allowed", "@allowed_min{0} min"),
     ]
     plot.add_tools(HoverTool(renderers=[worst], tooltips=tooltips))
-    plot.y_range.start = 0
+    plot.y_range.start = -0.04 * end
     plot.yaxis.axis_label = "h after the onset"
     plot.xaxis.axis_label = "node"
     _label_axis(plot, labels)
@@ -403,6 +405,6 @@ def _most(table: pd.DataFrame, importance: pd.Series) -> pd.DataFrame:
 
 def _label_axis(plot: figure, labels: Sequence[str]) -> None:
     plot.xgrid.grid_line_color = None
-    if len(labels) * max(map(len, labels), default=1) > 75:
+    if sum(7 * len(label) + 8 for label in labels) > LABEL_ROOM:
         plot.xaxis.major_label_orientation = "vertical"
         plot.xaxis.major_label_text_font_size = "11px"

@@ -188,7 +188,7 @@ def certificate(table: pd.DataFrame) -> Grid:
         if isinstance(value, bool | np.bool_):
             return "yes" if value else "NO"
         if isinstance(value, float | np.floating):
-            return f"{value:.3g}"
+            return f"{value + 0.0:.3g}"
         return str(value)
 
     shown = table if isinstance(table.index, pd.RangeIndex) else table.reset_index()
@@ -201,7 +201,7 @@ def quantities(inputs: ReportInput) -> Grid:
     """What else was computed from the solution: scalars, expected values over scenarios, one line per technology."""
     rows = []
     for name, array in inputs.quantities.data_vars.items():
-        label, unit = str(array.attrs.get("long_name", name)).replace("_", " "), str(array.attrs.get("units", ""))
+        label, unit = str(name).replace("_", " "), str(array.attrs.get("units", ""))
         if array.dims == ("scenario",):
             mean = float(array.weighted(inputs.plan.probability).mean())
             rows.append([f"{label}, expected", amount(mean), f"{unit}/event" if unit != "1" else ""])

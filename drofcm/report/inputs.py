@@ -55,7 +55,7 @@ class ReportInput:
         The solver-free check of the plan.
     quantities
         Computed from the solution: ``stabilisation_time`` [h] (scenario, node), infinite or NaN where the node is not
-        stable by the end of the horizon; scalars among the rest are listed with their ``long_name`` and ``units``.
+        stable by the end of the horizon; the rest is listed if scalar or over (scenario) or (fcm), with its ``units``.
     assumptions
         What the figures rest on, one sentence each.
     provenance

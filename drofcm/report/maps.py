@@ -37,6 +37,7 @@ __all__ = ["maps", "shipment_arcs"]
 # cividis without its lightest end: ordered in lightness, safe for colour-blind readers, visible on white
 LOADING_COLOURS: Final = ("#b9ac70", "#8f8a78", "#66696e", "#3f4d6b", "#1d3557", "#00204d")
 OVERLOADED: Final = "#d7301f"
+PAPER: Final = "#fbfbf8"
 
 
 def maps(inputs: ReportInput, state: xr.Dataset) -> Any:
@@ -140,7 +141,7 @@ def _frame(name: str, title: str, width: int, height: int, bounds: np.ndarray) -
     plot.axis.visible = False
     plot.grid.visible = False
     plot.outline_line_color = "#c9c9c9"
-    plot.background_fill_color = "#fbfbf8"
+    plot.background_fill_color = PAPER
     return plot
 
 
@@ -297,7 +298,7 @@ def _suppliers(plot: figure, inputs: ReportInput, layer: gpd.GeoDataFrame) -> No
     )
     tooltips = [("supplier", "@name"), ("shipped", "@shipped of @stock modules in stock")]
     plot.add_tools(HoverTool(renderers=[drawn], tooltips=tooltips))
-    plot.text("x", "y", text="text", source=source, x_offset=9, y_offset=-4, text_font_size="12px", text_color=INK)
+    _names(plot, source, text_color=INK)
 
 
 def _hubs(plot: figure, inputs: ReportInput, layer: gpd.GeoDataFrame, named: bool) -> None:
@@ -333,17 +334,28 @@ def _hubs(plot: figure, inputs: ReportInput, layer: gpd.GeoDataFrame, named: boo
     ]
     plot.add_tools(HoverTool(renderers=[drawn], tooltips=tooltips))
     if named:
-        plot.text(
-            "x",
-            "y",
-            text="text",
-            source=source,
-            x_offset=10,
-            y_offset=5,
-            text_font_size="12px",
-            text_color="line",
-            text_font_style="bold",
-        )
+        _names(plot, source, text_color="line", text_font_style="bold")
+
+
+def _names(plot: figure, source: ColumnDataSource, **look: Any) -> None:
+    """Names beside the points, on the left of those that are near the right edge, readable on top of lines."""
+    x = np.asarray(source.data["x"])
+    right = x > plot.x_range.start + 0.75 * (plot.x_range.end - plot.x_range.start)
+    source.data["name_align"] = np.where(right, "right", "left")
+    source.data["name_offset"] = np.where(right, -10, 10)
+    plot.text(
+        "x",
+        "y",
+        text="text",
+        source=source,
+        x_offset="name_offset",
+        y_offset=5,
+        text_align="name_align",
+        text_font_size="12px",
+        background_fill_color=PAPER,
+        background_fill_alpha=0.7,
+        **look,
+    )
 
 
 def _orientation(plot: figure) -> None:

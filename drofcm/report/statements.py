@@ -67,7 +67,7 @@ def proof(inputs: ReportInput) -> list[tuple[str, str]]:
         "interrupted": "stopped by the user; the bounds hold",
         "evaluated": "a given plan, evaluated; not optimised",
     }
-    lines = [("Status", f"{plan.status}: {status.get(plan.status, 'see the log')}")]
+    lines = [("Status", f"{plan.status.replace('_', ' ')}: {status.get(plan.status, 'see the log')}")]
     origins = {
         "lower_bound": "proven by the solver: no plan can cost less",
         "upper_bound": "this plan, the recourse of every scenario solved again at it",
@@ -92,8 +92,9 @@ def where(inputs: ReportInput) -> str:
     mean = float((table["distance"] * table["modules"]).sum() / table["modules"].sum())
     hubs, suppliers = table["hub"].nunique(), table["supplier"].nunique()
     total = int(table["modules"].sum())
+    modules = _count(total, "module or contract", "modules and contracts")
     return (
-        f"{_count(total, 'module or contract', 'modules and contracts')} from {_count(suppliers, 'supplier')} "
+        f"{modules[0].upper()}{modules[1:]} from {_count(suppliers, 'supplier')} "
         f"{'are' if total != 1 else 'is'} held at {_count(hubs, 'hub')}, after {number(mean, 0)} km on average"
     )
 

@@ -271,7 +271,9 @@ def make_input() -> ReportInput:
         quantities=xr.Dataset(
             {
                 "stabilisation_time": settled,
-                "ramp_rows_that_can_bind": ("fcm", [0, 38, 12, 20], {"units": "rows"}),
+                "ramp_rows_that_can_bind": xr.DataArray(
+                    [0, 38, 12, 20], {"fcm": FCM}, ["fcm"], attrs={"units": "rows"}
+                ),
                 "share_stabilised": plan.recourse["stabilised"].mean("node").assign_attrs(units="1"),
             }
         ),
