@@ -164,9 +164,11 @@ def _arranged(
         if wrong:
             ledger.fail("labels", "A.1", f"{name} has other labels of {', '.join(wrong)} than the data")
             continue
+        array = array.transpose(*dims).astype(float)
         # infinite values would turn into NaN in the rows
-        ledger.violation("numbers are finite", "A.1", xr.apply_ufunc(np.isinf, array.astype(float)).astype(float))
-        arrays[name] = array.reindex({dim: data[dim] for dim in dims}).transpose(*dims).astype(float)
+        ledger.violation("numbers are finite", "A.1", array.copy(data=np.isinf(array.values).astype(float)))
+        sorted_already = all(array.indexes[dim].equals(data.indexes[dim]) for dim in dims)
+        arrays[name] = array if sorted_already else array.reindex({dim: data[dim] for dim in dims})
     return xr.Dataset(arrays)
 
 

@@ -134,7 +134,14 @@ class Ledger:
 
 def _together(left: xr.DataArray, right: xr.DataArray | float) -> tuple[xr.DataArray, _Array, _Array | float]:
     """Both sides over the same dimensions; labels that differ become NaN, which fails."""
-    if isinstance(right, xr.DataArray):
+    if not isinstance(right, xr.DataArray):
+        return left, left.values, right
+    # broadcasting is slow, and its work is done where all labels are those of the data already
+    if not _same_labels(left, right):
         left, right = xr.broadcast(left, right)
-        return left, left.values, right.values
-    return left, left.values, right
+    return left, left.values, right.values
+
+
+def _same_labels(left: xr.DataArray, right: xr.DataArray) -> bool:
+    here, there = left.indexes, right.indexes
+    return left.dims == right.dims and set(here) == set(there) and all(here[dim].equals(there[dim]) for dim in here)
