@@ -90,6 +90,8 @@ def send(m: Stage, data: xr.Dataset) -> None:
     staged = data.hub_available * m["shipped"].sum("supplier")
     m.subject_to("staged", sent.sum("node") <= staged, where=data.sendable.any("node"))  # (6)
     m.subject_to("needed", sent.sum("hub") <= data.requirement, where=data.fleet)  # (7)
+    # implied by (3), (6) and (7) with whole hubs, and what makes their relaxation tight
+    m.subject_to("from_open_hub", sent <= data.requirement * data.hub_available * m["hub_active"], where=data.sendable)
     arrived = m.nonnegative("arrived", over="node fcm time", where=data.fleet)  # n_ilt
     m.subject_to("arrival", arrived == (data.arrives * sent).sum("hub"), where=data.fleet_in_time)
 
