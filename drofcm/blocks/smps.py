@@ -287,8 +287,7 @@ def _records(path: Path, sections: Mapping[str, _Section], layout: Layout, log: 
         lines = path.read_bytes().decode("utf-8").split("\n")
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
-        log.error(f"{path}:{line}", "not UTF-8 text", "convert the file")
-        return []
+        raise InputError([Finding(f"{path}:{line}", "not UTF-8 text", "convert the file")]) from error
     headers, texts = _split(path, lines, sections, log)
     readings: list[tuple[list[_Record], list[Finding]]] = []
     for name, split in (("free", str.split), ("fixed", _fixed)):
@@ -323,7 +322,8 @@ def _split(
             texts.append((number, section, line.rstrip()))
         elif not headers:
             log.error(f"{path}:{number}", "a record before any section")
-    log.error(f"{path}:{len(lines)}", "no ENDATA: the file may be cut off")
+    last = max((number for number, line in enumerate(lines, start=1) if line.strip()), default=1)
+    log.error(f"{path}:{last}", "no ENDATA: the file may be cut off")
     return headers, texts
 
 
