@@ -1,5 +1,6 @@
 """Siting and dispatching flexible capacity on grids with AI data centres, under uncertainty that is not well known."""
 
+from drofcm.blocks.smps import read_smps
 from drofcm.core.errors import DrofcmError, Finding, InfeasibleError, InputError, ModelError, SolveError
 from drofcm.dsl.program import TwoStageProgram
 from drofcm.dsl.stage import Stage
@@ -22,5 +23,6 @@ __all__ = [
     "Stage",
     "TwoStageProgram",
     "WorstCase",
+    "read_smps",
     "worst_case_weights",
 ]

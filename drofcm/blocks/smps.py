@@ -155,7 +155,8 @@ def _locate(stem: str | Path | None, given: Mapping[str, str | Path | None], log
 
 # ---- records: fixed and free ----------------------------------------------------------------------------------------
 
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eEdD][+-]?\d+)?").fullmatch
+# Python's float() would take nan, 1_000 and 1e400 (infinite) as well; only a bound may be infinite
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eEdD][+-]?0*\d{1,2})?").fullmatch
 _BOUND = re.compile(r"[+-]?((\d+\.?\d*|\.\d+)([eEdD][+-]?\d+)?|inf(inity)?)", re.IGNORECASE).fullmatch
 _VALUED, _UNVALUED = frozenset(("UP", "LO", "FX", "UI", "LI")), frozenset(("FR", "MI", "PL", "BV", "SC"))
 _RANDOM_BOUNDS = frozenset(("UP", "LO", "FX"))

@@ -365,6 +365,7 @@ def test_ranges(tmp_path: Path) -> None:
         (" UP BND       BUY       0.0\n", 0, 0, False),
         (" UP BND       BUY       1e30\n", 0, INF, False),
         (" LO BND       BUY       -inf\n", -INF, INF, False),
+        (" UP BND       BUY       1.7976931348623157e+308\n", 0, INF, False),
         (" UP BND       BUY       4\n UP BND       BUY       4.0\n", 0, 4, False),
     ],
 )
@@ -550,7 +551,7 @@ def test_names_with_spaces_in_fixed_fields(tmp_path: Path) -> None:
 
 
 def test_numbers_with_a_fortran_exponent(tmp_path: Path) -> None:
-    blocks = read_smps(write(tmp_path, core=CORE.replace("CAP       10.0", "CAP       1.D+1")))
+    blocks = read_smps(write(tmp_path, core=CORE.replace("CAP       10.0", "CAP       1.D+001")))
     npt.assert_array_equal(blocks.first_stage.row_upper, [10])
 
 
@@ -597,6 +598,7 @@ REFUSED: list[tuple[str, str, str, str, str]] = [
     ("cor", CORE, "    BUILD     NEED      2.0", "    BUILD     NEED      two", "not a record of COLUMNS"),
     ("cor", CORE, "    BUILD     NEED      2.0", "    BUILD     NEED      nan", "not a record of COLUMNS"),
     ("cor", CORE, "    BUILD     NEED      2.0", "    BUILD     NEED      1_0", "not a record of COLUMNS"),
+    ("cor", CORE, "    BUILD     NEED      2.0", "    BUILD     NEED      1e400", "not a record of COLUMNS"),
     ("cor", CORE, "RHS\n", "    BUILD     BAL       2.0\nRHS\n", "column 'BUILD' is declared twice"),
     ("cor", CORE, "RHS\n", "    M1        'MARKER'                 'INTO'\nRHS\n", "unknown marker 'INTO'"),
     ("cor", CORE, "    RHS       BAL ", "    RHS       CAP       11.0\n    RHS       BAL ", "'CAP' is given twice"),
