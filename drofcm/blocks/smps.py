@@ -292,7 +292,7 @@ def _records(path: Path, sections: Mapping[str, _Section], layout: Layout, log: 
     headers, texts = _split(path, lines, sections, log)
     readings: list[tuple[list[_Record], list[Finding]]] = []
     for name, split in (("free", str.split), ("fixed", _fixed)):
-        if layout in ("auto", name):
+        if layout == name or (layout == "auto" and (not readings or readings[0][1])):
             readings.append(_formed(path, texts, sections, split))
     # on a tie the free format speaks: its messages are about words, not about positions in the line
     records, findings = min(readings, key=lambda reading: len(reading[1]))
@@ -538,6 +538,9 @@ class _Periods:
         (self._explicit if explicit else self._implicit)(data)
         if len(self.names) < 2 and not log.findings:
             log.error(str(path), f"{len(self.names)} periods", "a two-stage program has two")
+        for name, columns in zip(self.names, (~self.second_column, self.second_column), strict=False):
+            if not columns.any() and not log.findings:
+                log.error(str(path), f"period {name!r} has no columns", "a two-stage program decides in both periods")
 
     def _period(self, record: _Record, name: str) -> int:
         if name not in self.names:
@@ -809,6 +812,8 @@ class _Stochastics:
             inherited = self.listed.changes[self.names[parent]] if self.reading == "standard" else {}
         elif parent != "ROOT":
             self.log.unknown(record.where, "parent", parent, ["ROOT", *self.names])
+        if not self.listed.changes:
+            self.listed.where = record.where
         # the first scenario starts the tree: whether it is said to branch in the first period changes nothing
         if self.listed.changes or period != self.stages.periods.names[0]:
             self._second(record, period, f"scenario {name!r} branches")
@@ -825,7 +830,7 @@ class _Stochastics:
 
     def _end_of_realisation(self) -> None:
         block, self._block = self._block, None
-        if block is not None and block is not self.listed and not self._fresh >= block.changes[0].keys():
+        if block is not None and block is not self.listed and self._fresh != block.changes[0].keys():
             self._incomplete[block.label] = None
 
     def _entry(self, record: _Record) -> None:
@@ -906,7 +911,11 @@ class _Stochastics:
                 self.log.notes.append(f"the probabilities of {block.label} sum to {total:.10g} and were scaled to 1")
                 block.probabilities = [probability / total for probability in block.probabilities]
         if self._incomplete:
-            rule = "those of the first listed" if self.reading == "standard" else "those of the core file"
+            rule = (
+                "those of the first listed, if any, or of the core"
+                if self.reading == "standard"
+                else "those of the core"
+            )
             self.log.notes.append(f"values that a realisation does not list are {rule}: {shorten(self._incomplete)}")
         if self._children:
             rule = "inherit from it" if self.reading == "standard" else "change the core file all the same"

@@ -649,6 +649,7 @@ REFUSED: list[tuple[str, str, str, str, str]] = [
     ("sto", BLOCKS, "ENDATA", " BL TWO       LATER     1.0\n    RHS NEED 1.0\nENDATA", "block 'TWO' changes"),
     ("sto", BLOCKS, "ENDATA", "INDEP\n    RHS NEED 1.0 LATER 1.0\nENDATA", "changes what block 'ONE' changes already"),
     ("sto", BLOCKS, "    RHS       NEED      9.0", "    RHS       NEED", "not a record of BLOCKS"),
+    ("sto", SCENARIOS, " 'ROOT'    0.5  ", " 'ROOT'    0.6  ", "the scenarios sum to 1.1, not to 1"),
     ("sto", SCENARIOS, " SC B         A ", " SC B         D ", "unknown parent 'D'"),
     ("sto", SCENARIOS, " SC B ", " SC A ", "scenario 'A' is declared twice"),
     ("sto", SCENARIOS, "    RHS       BAL       3.0", "    RHS       CAP       3.0", "row 'CAP' of the first period"),
@@ -726,6 +727,7 @@ def test_a_name_that_is_a_column_and_a_set_is_refused(tmp_path: Path) -> None:
         ({"core": "NAME\nROWS\n N  COST\nENDATA\n"}, ".cor", "no columns"),
         ({"time": "TIME\nPERIODS\n    BUILD     CAP       NOW\nENDATA\n"}, ".tim", "1 periods"),
         ({"time": "TIME\nENDATA\n"}, ".tim", "0 periods"),
+        ({"time": TIME.replace("BUY ", "BUILD").replace("NEED", "CAP")}, ".tim", "period 'NOW' has no columns"),
     ],
 )
 def test_incomplete_files_are_refused(tmp_path: Path, files: Mapping[str, str], where: str, message: str) -> None:
