@@ -296,6 +296,13 @@ def test_blocks_inherit_from_the_first_realisation_or_change_the_core(tmp_path: 
     assert "core" in notes(core)
 
 
+def test_a_third_realisation_inherits_from_the_first_not_from_the_second(tmp_path: Path) -> None:
+    third = " BL ONE       LATER     0.25\n    RHS       BAL       7.0\nENDATA"
+    stem = write(tmp_path, stochastic=BLOCKS.replace("0.75", "0.5").replace("ENDATA", third))
+    assert_scenario(read_smps(stem).scenarios[2], row_lower=[8, 7], technology=[[1, 0], [0, 0]])
+    assert_scenario(read_smps(stem, reading="core").scenarios[2], row_lower=[4, 7], technology=[[2, 0], [0, 0]])
+
+
 def test_two_blocks_and_an_element_form_their_product(tmp_path: Path) -> None:
     more = " BL TWO       LATER     1.0\n    KEEP      COST      2.0\n"
     indep = "INDEP\n    BUY       BAL       2.0            LATER     0.5\n    BUY       BAL       3.0   LATER  0.5\n"
