@@ -117,15 +117,16 @@ def _remember_rows(original: Callable[..., Any]) -> Callable[..., Any]:
 def _refuse_lossy_sum(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def checked(self: LinearExpression, *args: Any, **kwargs: Any) -> Any:
-        absent = self.const.isnull()
-        if bool(absent.any()):
-            combined = self.data.sizes[_TERM] > 1 or bool((self.const.fillna(0) != 0).any())
+        constant = self.const.values
+        absent = np.isnan(constant)
+        if absent.any():
+            combined = self.data.sizes[_TERM] > 1 or bool((constant[~absent] != 0).any())
             if combined:
                 names = _variables_in(self)
                 raise ModelError(
-                    f"a sum over an expression of {names} skips {labels_where(absent)}: there a masked variable has "
-                    "removed the whole slot, and the other terms with it. Let the masked variable enter through "
-                    ".fillna(0) (m['x'].fillna(0)) or through a sum of its own."
+                    f"a sum over an expression of {names} skips {labels_where(self.const.isnull())}: there a masked "
+                    "variable has removed the whole slot, and the other terms with it. Let the masked variable enter "
+                    "through .fillna(0) (m['x'].fillna(0)) or through a sum of its own."
                 )
         return original(self, *args, **kwargs)
 

@@ -7,6 +7,7 @@ from typing import Any, Final, Literal
 
 import linopy
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 from linopy.constraints import ConstraintBase
@@ -259,27 +260,32 @@ class Stage:
             )
 
     def _check_rows(self, name: str, row: ConstraintBase, where: xr.DataArray | None) -> None:
-        data = row.data
-        absent = data["rhs"].isnull()
-        wanted = xr.ones_like(absent, dtype=bool) if where is None else where
+        # on plain arrays: aligning what is aligned already would cost more than the check
+        data, sizes = row.data, {dim: row.sizes[dim] for dim in row.coord_dims}
+        rhs, sign = (data[part].variable.set_dims(sizes).values for part in ("rhs", "sign"))
+        absent = np.isnan(rhs)
+        wanted = np.ones_like(absent) if where is None else where.values
         lost = absent & wanted
-        if bool(lost.any()):
+        if lost.any():
             raise ModelError(
-                f"row {name!r} is absent at {labels_where(lost)}: a masked variable or a shift removed it there. State "
-                "where the row is meant with where=..., let masked variables enter through .fillna(0), and write "
+                f"row {name!r} is absent at {_labels_of(row, lost)}: a masked variable or a shift removed it there. "
+                "State where the row is meant with where=..., let masked variables enter through .fillna(0), and write "
                 "initial conditions as rows of their own."
             )
-        empty = (data["vars"] == -1).all(_TERM) & wanted & ~absent
-        if bool(empty.any()):
-            sign = np.broadcast_to(np.asarray(data["sign"].values), empty.shape)
-            rhs = data["rhs"].transpose(*empty.dims).values
+        empty = (data["vars"].variable.transpose(*sizes, _TERM).values == -1).all(axis=-1) & wanted & ~absent
+        if empty.any():
             kept = np.select([sign == s for s in _HOLDS], [holds(0.0, rhs + 0.0) for holds in _HOLDS.values()])
-            broken = empty & ~xr.DataArray(kept.astype(bool), coords=empty.coords, dims=empty.dims)
-            if bool(broken.any()):
+            broken = empty & ~kept.astype(bool)
+            if broken.any():
                 raise ModelError(
-                    f"row {name!r} has no variable at {labels_where(broken)} and is not fulfilled there "
+                    f"row {name!r} has no variable at {_labels_of(row, broken)} and is not fulfilled there "
                     "(it reads 0 against a constant that contradicts it)"
                 )
+
+
+def _labels_of(row: ConstraintBase, flags: npt.NDArray[np.bool_]) -> str:
+    dims = list(row.coord_dims)
+    return labels_where(xr.DataArray(flags, [row.indexes[dim] for dim in dims], dims))
 
 
 def _check_labels(what: str, array: xr.DataArray, labels: Labels) -> None:

@@ -12,6 +12,8 @@ managing AI/data center demand shocks. arXiv:2601.14665.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import linopy
 import xarray as xr
 from linopy.expressions import LinearExpression
@@ -73,13 +75,15 @@ def respond(m: Stage, data: xr.Dataset) -> LinearExpression:
     """Stage II, after the event: send modules, run them, follow with the supply; the rest is unserved or unabsorbed."""
     send(m, data)
     run_storage(m, data)
-    run_generation(m, data)
-    run_demand_response(m, data)
+    run_generation_and_response(m, data)
+    run_fleets(m, data)
     follow_with_supply(m, data)
-    balance(m, data)
-    stabilise(m, data)
-    keep_voltages(m, data)
-    keep_flows(m, data)
+    modules = Modules.at_node(m)
+    balance(m, data, modules)
+    stabilise(m, data, modules)
+    change = withdrawal(m, data, modules)
+    keep_voltages(m, data, *change)
+    keep_flows(m, data, *change)
     yearly: LinearExpression = data.event_rate * event_cost(m, data)
     return yearly
 
@@ -97,113 +101,109 @@ def send(m: Stage, data: xr.Dataset) -> None:
 
 
 def run_storage(m: Stage, data: xr.Dataset) -> None:
-    """Batteries and long-duration storage: (10), (11) and (12); the state of charge stands at the end of the step."""
+    """Batteries and long-duration storage: (10) and (11); the state of charge stands at the end of the step."""
     here = data.fleet & data.is_storage
     charge = m.nonnegative("charge", over="node fcm time", where=here)
     discharge = m.nonnegative("discharge", over="node fcm time", where=here)
     soc = m.nonnegative("soc", over="node fcm time", where=here)
     n = m["arrived"]
     stored = data.step_length * (data.eta_charge * charge - discharge / data.eta_discharge)
-    brought = data.initial_soc * data.energy
-    first, later = data.first_step, ~data.first_step
-    m.subject_to("soc_start", soc == stored + brought * n, where=here & first)  # (10)
-    m.subject_to("soc", soc == soc.shift(time=1) + stored + brought * (n - n.shift(time=1)), where=here & later)
+    brought = data.initial_soc * data.energy * (n - before(n))
+    m.subject_to("soc", soc == before(soc) + stored + brought, where=data.fleet_in_time & data.is_storage)  # (10)
     m.subject_to("soc_limit", soc <= data.energy * n, where=data.fleet_in_time & data.is_storage)  # (11)
-    m.subject_to("storage_power", charge + discharge <= data.power * n, where=data.fleet_in_time & data.is_storage)
-    ramp(m, data, "storage", discharge - charge, here)
 
 
-def run_generation(m: Stage, data: xr.Dataset) -> None:
-    """Fast generators: power, fuel and ramp (12)."""
-    here = data.fleet & data.is_generator
-    generation = m.nonnegative("generation", over="node fcm time", where=here)
-    n = m["arrived"]
-    m.subject_to("generation_power", generation <= data.power * n, where=data.fleet_in_time & data.is_generator)
-    m.subject_to("fuel", energy_of(generation, data) <= data.energy * n.isel(time=-1, drop=True), where=last(here))
-    ramp(m, data, "generation", 1 * generation, here)
+def run_generation_and_response(m: Stage, data: xr.Dataset) -> None:
+    """Fast generators with their fuel, and demand response with the energy that may be called."""
+    generation = m.nonnegative("generation", over="node fcm time", where=data.fleet & data.is_generator)
+    called = m.nonnegative("demand_response", over="node fcm time", where=data.fleet & data.is_demand_response)
+    used = energy_of(generation.fillna(0) + called.fillna(0), data)
+    available = data.energy * m["arrived"].isel(time=-1, drop=True)
+    m.subject_to("energy", used <= available, where=data.fleet & ~data.is_storage)
 
 
-def run_demand_response(m: Stage, data: xr.Dataset) -> None:
-    """Demand response: power, callable energy and ramp (12)."""
-    here = data.fleet & data.is_demand_response
-    called = m.nonnegative("demand_response", over="node fcm time", where=here)
-    n = m["arrived"]
-    m.subject_to("response_power", called <= data.power * n, where=data.fleet_in_time & data.is_demand_response)
-    m.subject_to("callable", energy_of(called, data) <= data.energy * n.isel(time=-1, drop=True), where=last(here))
-    ramp(m, data, "response", 1 * called, here)
-
-
-def ramp(m: Stage, data: xr.Dataset, name: str, output: LinearExpression, here: xr.DataArray) -> None:
-    """(12) on the net output of a fleet that starts at rest; rows that cannot bind are not written."""
-    change = data.ramp * data.step_length * m["arrived"]
-    binds = here & data.ramp_binds
-    start, later = binds & data.first_step, binds & ~data.first_step
-    m.subject_to(f"{name}_ramp_up_start", output <= change, where=start)
-    m.subject_to(f"{name}_ramp_down_start", -output <= change, where=start)
-    m.subject_to(f"{name}_ramp_up", output - output.shift(time=1) <= change, where=later)
-    m.subject_to(f"{name}_ramp_down", output.shift(time=1) - output <= change, where=later)
+def run_fleets(m: Stage, data: xr.Dataset) -> None:
+    """(12) for every fleet: power, and a ramp of the net output from rest; ramps that cannot bind are not written."""
+    n, charge = m["arrived"], m["charge"].fillna(0)
+    delivered = m["discharge"].fillna(0) + m["generation"].fillna(0) + m["demand_response"].fillna(0)
+    m.subject_to("power", delivered + charge <= data.power * n, where=data.fleet_in_time)
+    output = delivered - charge
+    rise, limit = output - before(output), data.ramp * data.step_length * n
+    m.subject_to("ramp_up", rise <= limit, where=data.fleet & data.ramp_binds)
+    m.subject_to("ramp_down", -rise <= limit, where=data.fleet & data.ramp_binds)
 
 
 def follow_with_supply(m: Stage, data: xr.Dataset) -> None:
     """What the supply adds (or takes back) at each node, within ramp and headroom, and over the feeder."""
     limit = data.supply_limit
     g = m.variable("supply_follow", over="node time", lower=-limit, upper=limit, where=data.affected_in_time)
-    change = data.supply_ramp * data.step_length
-    start, later = data.affected & data.first_step, data.affected & ~data.first_step
-    m.subject_to("supply_up_start", 1 * g <= change, where=start)
-    m.subject_to("supply_down_start", -g <= change, where=start)
-    m.subject_to("supply_up", g - g.shift(time=1) <= change, where=later)
-    m.subject_to("supply_down", g.shift(time=1) - g <= change, where=later)
+    rise, change = g - before(g), data.supply_ramp * data.step_length
+    m.subject_to("supply_up", rise <= change, where=data.affected_in_time)
+    m.subject_to("supply_down", -rise <= change, where=data.affected_in_time)
     m.subject_to("feeder_headroom", g.sum("node") <= data.feeder_headroom, where=data.affected.any("node"))
 
 
-def balance(m: Stage, data: xr.Dataset) -> None:
+@dataclass(frozen=True)
+class Modules:
+    """What all modules at a node do together, MW over (scenario, node, time)."""
+
+    injected: LinearExpression  # discharge and generation
+    called: LinearExpression  # demand response
+    charged: LinearExpression
+
+    @classmethod
+    def at_node(cls, m: Stage) -> Modules:
+        """Sums over the technologies; a variable counts where it exists."""
+        discharge, generation, called, charge = (
+            m[name].sum("fcm") for name in ("discharge", "generation", "demand_response", "charge")
+        )
+        return cls(discharge + generation, called, charge)
+
+
+def balance(m: Stage, data: xr.Dataset, modules: Modules) -> None:
     """Power at every node: modules, supply, unserved surge e+ and unabsorbed drop e- meet the imbalance."""
     here = data.affected_in_time
     critical = m.nonnegative("unserved_critical", over="node time", upper=data.critical_part, where=here)
     flexible = m.nonnegative("unserved_flexible", over="node time", upper=data.flexible_part, where=here)
     surplus = m.nonnegative("unabsorbed", over="node time", upper=data.surplus_limit, where=here)
-    modules = (
-        m["discharge"].sum("fcm")
-        - m["charge"].sum("fcm")
-        + m["generation"].sum("fcm")
-        + m["demand_response"].sum("fcm")
-    )
-    m.subject_to("balance", modules + m["supply_follow"] + critical + flexible - surplus == data.imbalance, where=here)
+    unserved = critical + flexible
+    met = modules.injected + modules.called - modules.charged + m["supply_follow"] + unserved - surplus
+    m.subject_to("balance", met == data.imbalance, where=here)
     # no load is shed twice
-    m.subject_to("flexible_once", flexible + m["demand_response"].sum("fcm") <= data.flexible_part, where=here)
-    m.subject_to("unserved_limit", critical + flexible <= data.surge, where=here)
+    m.subject_to("flexible_once", flexible + modules.called <= data.flexible_part, where=here)
+    m.subject_to("unserved_limit", unserved <= data.surge, where=here)
 
 
-def stabilise(m: Stage, data: xr.Dataset) -> None:
+def stabilise(m: Stage, data: xr.Dataset, modules: Modules) -> None:
     """(8): a node counts as stabilised when its imbalance stays within the band from T_i on."""
-    u = m.binary("stabilised", over="node", where=data.affected)
+    missed = 1 - m.binary("stabilised", over="node", where=data.affected)  # 1 - u_i
     unserved = m["unserved_critical"] + m["unserved_flexible"]
     beyond_surge = (data.surge - data.stability_band).clip(min=0)
     beyond_drop = (data.surplus_limit - data.stability_band).clip(min=0)
     late = data.affected & data.after_deadline
     m.subject_to(
-        "stable_surge", unserved <= data.stability_band + beyond_surge * (1 - u), where=late & (beyond_surge > 0)
+        "stable_surge", unserved <= data.stability_band + beyond_surge * missed, where=late & (beyond_surge > 0)
     )
     m.subject_to(
-        "stable_drop", m["unabsorbed"] <= data.stability_band + beyond_drop * (1 - u), where=late & (beyond_drop > 0)
+        "stable_drop", m["unabsorbed"] <= data.stability_band + beyond_drop * missed, where=late & (beyond_drop > 0)
     )
     # implied by the rows above, and what makes their relaxation tight
-    delivered = m["discharge"].sum("fcm") + m["generation"].sum("fcm") + m["demand_response"].sum("fcm")
+    u, delivered = m["stabilised"], modules.injected + modules.called
     m.subject_to("cover_surge", delivered >= data.cover_surge * u, where=late & (data.cover_surge > 0))
-    m.subject_to("cover_drop", m["charge"].sum("fcm") >= data.cover_drop * u, where=late & (data.cover_drop > 0))
+    m.subject_to("cover_drop", modules.charged >= data.cover_drop * u, where=late & (data.cover_drop > 0))
 
 
-def withdrawal(m: Stage, data: xr.Dataset) -> tuple[LinearExpression, LinearExpression]:
+def withdrawal(m: Stage, data: xr.Dataset, modules: Modules) -> tuple[LinearExpression, LinearExpression]:
     """Change of what the nodes draw from the feeder, MW and Mvar: A.4. Modules inject at unity power factor."""
     net = m["supply_follow"].fillna(0) - m["unabsorbed"].fillna(0)
-    modules = m["discharge"].sum("fcm") - m["charge"].sum("fcm") + m["generation"].sum("fcm")
     active = data.node_energised * net - data.cut_off_load
-    reactive = data.node_energised * data.node_tan_phi * (net + modules) - data.cut_off_reactive
+    reactive = (
+        data.node_energised * data.node_tan_phi * (net + modules.injected - modules.charged) - data.cut_off_reactive
+    )
     return active, reactive
 
 
-def keep_voltages(m: Stage, data: xr.Dataset) -> None:
+def keep_voltages(m: Stage, data: xr.Dataset, active: LinearExpression, reactive: LinearExpression) -> None:
     """Linearised voltages, squared pu, within limits up to a slack, where they can be violated at all."""
     rows = data.voltage_low_rows | data.voltage_high_rows
     slack = m.nonnegative("voltage_slack", over="bus time", where=rows)
@@ -211,7 +211,6 @@ def keep_voltages(m: Stage, data: xr.Dataset) -> None:
     if not bus.any():
         return
     near = data.sel(bus=data.indexes["bus"][bus.values])
-    active, reactive = withdrawal(m, data)
     drop = (near.path_resistance * active).sum("node") + (near.path_reactance * reactive).sum("node")
     squared = near.v_base**2 - 2 * drop
     slack = slack.sel(bus=near.indexes["bus"])
@@ -219,13 +218,12 @@ def keep_voltages(m: Stage, data: xr.Dataset) -> None:
     m.subject_to("voltage_high", squared - slack <= near.v_max**2, where=near.voltage_high_rows)
 
 
-def keep_flows(m: Stage, data: xr.Dataset) -> None:
+def keep_flows(m: Stage, data: xr.Dataset, active: LinearExpression, reactive: LinearExpression) -> None:
     """Apparent power within the rating by an inner polygon of P and Q, where it can be violated at all."""
     line = data.flow_rows.any([dim for dim in data.flow_rows.dims if dim != "line"])
     if not line.any():
         return
     near = data.sel(line=data.indexes["line"][line.values])
-    active, reactive = withdrawal(m, data)
     p = near.flow_base + (near.downstream * active).sum("node")
     q = near.flow_base_reactive + (near.downstream * reactive).sum("node")
     m.subject_to("rating", near.side_cos * p + near.side_sin * q <= near.apothem * near.rating, where=near.flow_rows)
@@ -255,8 +253,7 @@ def event_cost(m: Stage, data: xr.Dataset) -> LinearExpression:
     m.record("ens", ens)
     m.record("unserved_energy", critical + flexible)
     m.record("unabsorbed_energy", surplus)
-    total: LinearExpression = sum(cost.values(), start=m.linear("no cost", 0))
-    return total
+    return m.linear("the cost of an event", linopy.merge(list(cost.values())))
 
 
 def energy_of(power: LinearExpression | linopy.Variable, data: xr.Dataset) -> LinearExpression:
@@ -265,6 +262,7 @@ def energy_of(power: LinearExpression | linopy.Variable, data: xr.Dataset) -> Li
     return energy
 
 
-def last(here: xr.DataArray) -> xr.DataArray:
-    """Where a fleet exists, without time."""
-    return here.any("time") if "time" in here.dims else here
+def before(quantity: linopy.Variable | LinearExpression) -> LinearExpression:
+    """The quantity one step earlier, nothing before the first step."""
+    earlier: LinearExpression = quantity.shift(time=1).fillna(0)
+    return earlier

@@ -72,7 +72,6 @@ def derive(data: xr.Dataset, *, cover_rows: bool = True) -> xr.Dataset:
         sendable=sendable.transpose("scenario", "node", "hub", "fcm"),
         fleet=fleet.transpose("scenario", "node", "fcm"),
         fleet_in_time=(fleet & all_steps).transpose("scenario", "node", "fcm", "time"),
-        first_step=xr.DataArray(np.arange(data.sizes["time"]) == 0, coords=[data.indexes["time"]]),
         after_deadline=start >= data["stabilise_within"] - _ON_TIME,
         supply_limit=supply_limit,
         surplus_limit=surplus_limit,
