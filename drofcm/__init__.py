@@ -2,7 +2,7 @@
 
 from drofcm.blocks.smps import read_smps
 from drofcm.core.errors import DrofcmError, Finding, InfeasibleError, InputError, ModelError, SolveError
-from drofcm.dsl.program import TwoStageProgram
+from drofcm.dsl.program import TwoStageProgram, solve
 from drofcm.dsl.stage import Stage
 from drofcm.risk.ambiguity import Nominal
 from drofcm.risk.measures import CVaR, Expectation, WorstCase
@@ -24,5 +24,6 @@ __all__ = [
     "TwoStageProgram",
     "WorstCase",
     "read_smps",
+    "solve",
     "worst_case_weights",
 ]

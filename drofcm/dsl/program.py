@@ -5,7 +5,8 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any
 
 import linopy
 import numpy as np
@@ -15,18 +16,19 @@ from linopy.expressions import LinearExpression
 
 from drofcm.blocks.form import TwoStageBlocks, extract
 from drofcm.core.dims import SCENARIO
-from drofcm.core.errors import ModelError
+from drofcm.core.errors import InfeasibleError, ModelError
 from drofcm.dsl.guard import StageModel, v1_semantics, watched
 from drofcm.dsl.stage import Kind, Stage
 from drofcm.risk.ambiguity import AmbiguitySet, Nominal
 from drofcm.risk.measures import Expectation, RiskMeasure, as_sum
 from drofcm.risk.reformulate import risk_expression
 from drofcm.risk.weights import check_probability
-from drofcm.solve.extensive import Progress, solve_extensive, versions
+from drofcm.solve.extensive import Progress, infeasibility_listing, versions
+from drofcm.solve.method import Method, solve_blocks
 from drofcm.solve.recourse import check_first_stage, result_at
 from drofcm.solve.result import Result
 
-__all__ = ["TwoStageProgram"]
+__all__ = ["TwoStageProgram", "solve"]
 
 StageFunction = Callable[[Stage, xr.Dataset], Any]
 
@@ -151,9 +153,13 @@ class TwoStageProgram:
         self,
         risk: RiskMeasure | None = None,
         ambiguity: AmbiguitySet | None = None,
-        method: Literal["auto", "extensive"] = "auto",
+        method: Method = "auto",
         gap: float = 1e-3,
         time_limit: float | None = None,
+        iterations: int | None = None,
+        client: Any = None,
+        workers: int | None = None,
+        checkpoint: Path | str | None = None,
         start: xr.Dataset | None = None,
         progress: Progress | None = None,
     ) -> Result:
@@ -166,11 +172,21 @@ class TwoStageProgram:
         ambiguity
             Ambiguity set; the nominal distribution if left out.
         method
-            ``"extensive"``: one mixed-integer problem; ``"auto"`` chooses it.
+            ``"extensive"``: one mixed-integer problem; ``"lshaped"``: decomposition by scenario; ``"auto"`` chooses by
+            size and says why in ``provenance["method_chosen"]``.
         gap
             Relative gap at which the search may stop.
         time_limit
             Seconds; None for no limit. A search that hits it returns its best plan with valid bounds.
+        iterations
+            Iterations of the decomposition; None for no limit.
+        client
+            A `dask.distributed.Client` on which the decomposition solves scenarios; drofcm starts none itself.
+        workers
+            Without a client, the local processes that solve scenarios; 1 stays in this process, None takes as many as
+            there are cores.
+        checkpoint
+            File that keeps what the decomposition has learnt; a search that finds it there goes on from it.
         start
             A plan to start from, labelled as `Result.first_stage`.
         progress
@@ -184,18 +200,28 @@ class TwoStageProgram:
             If no plan exists; with the rows that contradict each other.
         SolveError
             If the program is unbounded, or a limit was hit before any plan was found.
+        InputError
+            If the checkpoint belongs to another problem.
         """
-        if method not in ("auto", "extensive"):
-            raise ValueError(f"method must be 'auto' or 'extensive', got {method!r}")
-        if not gap >= 0:
-            raise ValueError(f"gap must be at least 0, got {gap!r}")
-        risk, ambiguity = risk or Expectation(), ambiguity or Nominal()
         declared = self._declare()
-        blocks = self._extract(declared)
-        model = self._with_risk(declared, risk, ambiguity)
-        return solve_extensive(
-            model, blocks, risk, ambiguity, gap=gap, time_limit=time_limit, start=start, progress=progress
-        )
+        try:
+            return solve_blocks(
+                self._extract(declared),
+                risk,
+                ambiguity,
+                method=method,
+                gap=gap,
+                time_limit=time_limit,
+                iterations=iterations,
+                client=client,
+                workers=workers,
+                checkpoint=checkpoint,
+                start=start,
+                progress=progress,
+            )
+        except InfeasibleError as error:
+            model = self._with_risk(declared, risk or Expectation(), ambiguity or Nominal())
+            raise InfeasibleError(str(error), infeasibility_listing(model)) from None
 
     def evaluate(
         self, plan: xr.Dataset, risk: RiskMeasure | None = None, ambiguity: AmbiguitySet | None = None
@@ -297,6 +323,21 @@ class TwoStageProgram:
                 objective = objective - constant + constant * one
             model.add_objective(objective)
         return model
+
+
+def solve(problem: TwoStageProgram | TwoStageBlocks, **settings: Any) -> Result:
+    """Solve a program, however it was made.
+
+    Parameters
+    ----------
+    problem
+        A program of the language, or matrices such as `read_smps` returns.
+    **settings
+        As `TwoStageProgram.solve`.
+    """
+    if isinstance(problem, TwoStageProgram):
+        return problem.solve(**settings)
+    return solve_blocks(problem, **settings)
 
 
 def _where(error: Exception, function: StageFunction) -> str:

@@ -8,44 +8,34 @@ from typing import Any
 
 import linopy
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
-import scipy.sparse as sp
 import xarray as xr
 
 from drofcm.blocks.form import TwoStageBlocks
 from drofcm.core.errors import InfeasibleError, SolveError
 from drofcm.risk.ambiguity import AmbiguitySet
 from drofcm.risk.measures import RiskMeasure
+from drofcm.solve.execution import Executor
 from drofcm.solve.highs import MatrixProblem, solve
+from drofcm.solve.master import Master
 from drofcm.solve.recourse import relative_gap, result_at
 from drofcm.solve.result import Result
 
-__all__ = ["Progress", "matrix_problem", "solve_extensive", "versions"]
+__all__ = ["Progress", "infeasibility_listing", "solve_extensive", "versions", "whole_problem"]
 
 Progress = Callable[[float, float, float], None]
 """Called with seconds, lower bound and upper bound."""
 
 
-def matrix_problem(model: linopy.Model) -> MatrixProblem:
-    """A linopy model as the matrices HiGHS receives."""
-    matrices = model.matrices
-    sense, rhs = matrices.sense, matrices.b.astype(float)
-    rows = sp.csr_array((0, len(matrices.lb))) if matrices.A is None else sp.csr_array(matrices.A)
-    return MatrixProblem(
-        cost=np.asarray(matrices.c, dtype=float),
-        constant=0.0,
-        rows=rows,
-        row_lower=np.where(sense == "<", -np.inf, rhs),
-        row_upper=np.where(sense == ">", np.inf, rhs),
-        lower=matrices.lb,
-        upper=matrices.ub,
-        integer=matrices.vtypes != "C",
-    )
+def whole_problem(blocks: TwoStageBlocks, risk: RiskMeasure, ambiguity: AmbiguitySet) -> MatrixProblem:
+    """The extensive form: the master problem with every scenario kept whole."""
+    count = len(blocks.scenarios)
+    master = Master(blocks, risk, ambiguity, np.full(count, -np.inf))
+    master.keep(list(range(count)))
+    return master.problem()
 
 
 def solve_extensive(
-    model: linopy.Model,
     blocks: TwoStageBlocks,
     risk: RiskMeasure,
     ambiguity: AmbiguitySet,
@@ -54,17 +44,16 @@ def solve_extensive(
     time_limit: float | None = None,
     start: xr.Dataset | None = None,
     progress: Progress | None = None,
+    ask: Executor | None = None,
 ) -> Result:
     """Solve a program by its extensive form.
 
     Parameters
     ----------
-    model
-        The extensive form, risk rows and objective included.
     blocks
-        The same program as matrices; the recourse is re-solved on them at the plan that is found.
+        The program.
     risk, ambiguity
-        What the rows of ``model`` stand for.
+        What to minimise.
     gap
         Relative gap at which the search may stop.
     time_limit
@@ -73,16 +62,18 @@ def solve_extensive(
         A plan to start from.
     progress
         Called with seconds, lower and upper bound.
+    ask
+        Where the recourse is solved again at the plan; in this process if left out.
 
     Raises
     ------
     InfeasibleError
-        If no plan exists; with the rows that contradict each other.
+        If no plan exists.
     SolveError
         If the problem is unbounded, or the limit was hit before any plan was found.
     """
-    problem = matrix_problem(model)
-    columns = _columns(model, blocks)
+    problem = whole_problem(blocks, risk, ambiguity)
+    n = len(blocks.first_stage.cost)
     rows: list[tuple[float, float, float]] = []
 
     def listen(seconds: float, lower: float, upper: float) -> None:
@@ -94,12 +85,12 @@ def solve_extensive(
         problem,
         gap=gap,
         time_limit=time_limit,
-        start=None if start is None else (columns.astype(np.int32), blocks.first_stage_columns(start)),
+        start=None if start is None else (np.arange(n, dtype=np.int32), blocks.first_stage_columns(start)),
         interruptible=True,
         listen=listen,
     )
     if outcome.status == "infeasible":
-        raise InfeasibleError("no plan satisfies every row of the program", infeasibility_listing(model))
+        raise InfeasibleError("no plan satisfies every row of the program")
     if outcome.status == "unbounded":
         raise SolveError("the cost is unbounded below: a cost or a bound is missing")
     if outcome.x is None:
@@ -107,7 +98,7 @@ def solve_extensive(
             f"stopped ({outcome.status}) after {outcome.seconds:.0f} s before any plan was found; "
             f"no plan costs less than {outcome.bound:,.6g}. Give it more time"
         )
-    x = outcome.x[columns]
+    x = outcome.x[:n]
     x = np.where(blocks.first_stage.integer, np.round(x), x)
     log = pd.DataFrame(rows, columns=["seconds", "lower_bound", "upper_bound"])
     log.loc[len(log)] = [outcome.seconds, outcome.bound, outcome.objective]
@@ -134,25 +125,13 @@ def solve_extensive(
             "nonzeros": int(problem.rows.nnz),
             "versions": versions(),
         },
+        ask=ask,
     )
 
 
 def versions() -> dict[str, str]:
     """Versions of what computes."""
     return {name: importlib.metadata.version(name) for name in ("drofcm", "linopy", "highspy", "xarray", "numpy")}
-
-
-def _columns(model: linopy.Model, blocks: TwoStageBlocks) -> npt.NDArray[np.int64]:
-    """For every column of the first stage of ``blocks`` its column in ``model``."""
-    labels = model.matrices.vlabels
-    position = np.full(int(labels.max(initial=-1)) + 1, -1, dtype=np.int64)
-    position[labels] = np.arange(len(labels))
-    columns = np.empty(len(blocks.first_stage.cost), dtype=np.int64)
-    for name in blocks.first_stage_names:
-        own = model.variables[name].labels.transpose(*blocks.variables[name].dims).values
-        used = own >= 0
-        columns[blocks.variables[name].values[used]] = position[own[used]]
-    return columns
 
 
 def infeasibility_listing(model: linopy.Model) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import highspy
@@ -18,7 +18,7 @@ import scipy.sparse as sp
 
 from drofcm.core.errors import SolveError
 
-__all__ = ["INTEGRALITY", "MatrixProblem", "Outcome", "solve"]
+__all__ = ["INTEGRALITY", "LinearOutcome", "LinearProgram", "MatrixProblem", "Outcome", "solve"]
 
 Vector = npt.NDArray[np.float64]
 Status = Literal["optimal", "time_limit", "interrupted", "infeasible", "unbounded"]
@@ -30,6 +30,11 @@ INTEGRALITY = 1e-6
 _STOPPED: dict[highspy.HighsModelStatus, Status] = {
     highspy.HighsModelStatus.kTimeLimit: "time_limit",
     highspy.HighsModelStatus.kInterrupt: "interrupted",
+}
+_LINEAR: dict[highspy.HighsModelStatus, Status] = {
+    highspy.HighsModelStatus.kOptimal: "optimal",
+    highspy.HighsModelStatus.kInfeasible: "infeasible",
+    highspy.HighsModelStatus.kUnbounded: "unbounded",
 }
 
 
@@ -80,6 +85,7 @@ def solve(
     start: tuple[npt.NDArray[np.int32], Vector] | None = None,
     interruptible: bool = False,
     listen: Listener | None = None,
+    threads: int = 0,
 ) -> Outcome:
     """Solve a linear or mixed-integer problem.
 
@@ -97,6 +103,8 @@ def solve(
         Whether Ctrl-C stops the search and keeps the best solution (costs a thread).
     listen
         Called with seconds, lower bound and upper bound whenever the search reports progress.
+    threads
+        Threads HiGHS may use; 0 leaves it to HiGHS.
 
     Raises
     ------
@@ -106,16 +114,23 @@ def solve(
     began = time.perf_counter()
     if len(problem.cost) == 0:
         return _without_columns(problem)
-    # a power of two, so that scaling is exact; the typical cost becomes one, as HiGHS' absolute tolerances expect
-    sizes = np.abs(problem.cost[problem.cost != 0])
-    scale = 2.0 ** -np.round(np.log2(np.median(sizes))) if len(sizes) else 1.0
-    highs = _load(problem, scale, gap, time_limit)
+    scale = _scale_of(problem.cost)
+    highs = _load(problem, scale)
+    highs.setOptionValue("mip_rel_gap", gap)
+    highs.setOptionValue("mip_feasibility_tolerance", INTEGRALITY)
+    if time_limit is not None:
+        highs.setOptionValue("time_limit", float(time_limit))
+    if listen is not None:
+        # without output_flag the search does not report progress to callbacks either
+        highs.setOptionValue("log_to_console", False)
+        highs.setOptionValue("output_flag", True)
     if start is not None:
         highs.setSolution(len(start[0]), start[0], start[1])
     if listen is not None:
         highs.cbMipLogging += _reporter(listen, scale)
     if interruptible:
         highs.HandleKeyboardInterrupt = True
+    _use_threads(highs, threads)
     _check(highs.solve(), "run")
     status = highs.getModelStatus()
     if status == highspy.HighsModelStatus.kUnboundedOrInfeasible:
@@ -126,13 +141,36 @@ def solve(
 
 
 def _without_columns(problem: MatrixProblem) -> Outcome:
-    feasible = bool(np.all(problem.row_lower <= INTEGRALITY) and np.all(problem.row_upper >= -INTEGRALITY))
-    if not feasible:
+    if _without_columns_status(problem.row_lower, problem.row_upper) == "infeasible":
         return Outcome("infeasible", None, np.inf, np.inf, 0.0)
     return Outcome("optimal", np.zeros(0), problem.constant, problem.constant, 0.0)
 
 
-def _load(problem: MatrixProblem, scale: float, gap: float, time_limit: float | None) -> highspy.Highs:
+def _without_columns_status(lower: Vector, upper: Vector) -> Status:
+    return "optimal" if bool(np.all(lower <= INTEGRALITY) and np.all(upper >= -INTEGRALITY)) else "infeasible"
+
+
+class _Threads:
+    """The number of threads that HiGHS' scheduler, one for the whole process, was started with."""
+
+    started = 0
+
+
+def _use_threads(highs: highspy.Highs, threads: int) -> None:
+    if threads != _Threads.started:
+        # an instance that asks for another number than the scheduler has would not run at all
+        highspy.Highs.resetGlobalScheduler(True)
+        _Threads.started = threads
+    highs.setOptionValue("threads", threads)
+
+
+def _scale_of(cost: Vector) -> float:
+    """A power of two, so that scaling is exact; the typical cost becomes one, as HiGHS' absolute tolerances expect."""
+    sizes = np.abs(cost[cost != 0])
+    return float(2.0 ** -np.round(np.log2(np.median(sizes)))) if len(sizes) else 1.0
+
+
+def _load(problem: MatrixProblem, scale: float) -> highspy.Highs:
     lp = highspy.HighsLp()
     lp.num_col_, lp.num_row_ = len(problem.cost), len(problem.row_lower)
     lp.col_cost_, lp.offset_ = problem.cost * scale, problem.constant * scale
@@ -147,13 +185,7 @@ def _load(problem: MatrixProblem, scale: float, gap: float, time_limit: float | 
         kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
         lp.integrality_ = [kinds[int(flag)] for flag in problem.integer]
     highs = highspy.Highs()
-    # without output_flag the search does not report progress to callbacks either
-    highs.setOptionValue("output_flag", True)
-    highs.setOptionValue("log_to_console", False)
-    highs.setOptionValue("mip_rel_gap", gap)
-    highs.setOptionValue("mip_feasibility_tolerance", INTEGRALITY)
-    if time_limit is not None:
-        highs.setOptionValue("time_limit", float(time_limit))
+    highs.setOptionValue("output_flag", False)
     _check(highs.passModel(lp), "passModel")
     return highs
 
@@ -190,3 +222,94 @@ def _outcome(
         bound = info.mip_dual_bound / scale if mixed_integer else -np.inf
         return Outcome(_STOPPED[status], x, objective, bound, seconds)
     raise SolveError(f"HiGHS stopped with {highs.modelStatusToString(status)!r}")
+
+
+@dataclass(frozen=True)
+class LinearOutcome:
+    """Solution of a linear program.
+
+    Attributes
+    ----------
+    status
+        ``"optimal"``, ``"infeasible"`` or ``"unbounded"``; there is a solution in the first case only.
+    x
+        Columns.
+    objective
+        Cost.
+    dual
+        Of the rows: what the cost rises by when a row's active side rises by one.
+    """
+
+    status: Status
+    x: Vector
+    objective: float
+    dual: Vector
+
+
+class LinearProgram:
+    """A linear program that stays in memory: its rows change and it is solved again from its last basis.
+
+    Parameters
+    ----------
+    problem
+        The problem; its integrality is ignored.
+    """
+
+    def __init__(self, problem: MatrixProblem) -> None:
+        self._scale = _scale_of(problem.cost)
+        self._rows = len(problem.row_lower)
+        self._constant = problem.constant if len(problem.cost) == 0 else None
+        self._sides = (problem.row_lower, problem.row_upper)
+        self._highs = _load(replace(problem, integer=np.zeros_like(problem.integer)), self._scale)
+
+    def set_row_bounds(self, lower: Vector, upper: Vector) -> None:
+        """New sides for all rows."""
+        positions = np.arange(self._rows, dtype=np.int32)
+        self._sides = (lower, upper)
+        change = self._highs.changeRowsBounds  # type: ignore[attr-defined]  # not in highspy's stub
+        _check(change(self._rows, positions, lower, upper), "changeRowsBounds")
+
+    def add_rows(self, rows: sp.csr_array, lower: Vector, upper: Vector) -> None:
+        """More rows, behind those there are."""
+        start, index = rows.indptr[:-1].astype(np.int32), rows.indices.astype(np.int32)
+        count = rows.shape[0]
+        _check(self._highs.addRows(count, lower, upper, rows.nnz, start, index, rows.data.astype(float)), "addRows")
+        self._rows += count
+
+    def remove_rows(self, positions: npt.NDArray[np.int64]) -> None:
+        """Take rows out; those behind move up."""
+        _check(self._highs.deleteRows(len(positions), positions.astype(np.int32)), "deleteRows")
+        self._rows -= len(positions)
+
+    def solve(self) -> LinearOutcome:
+        """Solve from the last basis.
+
+        Raises
+        ------
+        SolveError
+            If HiGHS fails.
+        """
+        if self._constant is not None:
+            whole = _without_columns_status(*self._sides)
+            return LinearOutcome(whole, np.zeros(0), self._constant, np.zeros(self._rows))
+        status = self._run()
+        if status not in _LINEAR:
+            # a basis can lead astray: once more from scratch
+            self._highs.clearSolver()
+            self._highs.setOptionValue("presolve", "off")
+            status = self._run()
+            self._highs.setOptionValue("presolve", "choose")
+        if status not in _LINEAR:
+            raise SolveError(f"HiGHS stopped with {self._highs.modelStatusToString(status)!r}")
+        solution = self._highs.getSolution()
+        return LinearOutcome(
+            _LINEAR[status],
+            np.asarray(solution.col_value, dtype=float),
+            self._highs.getInfo().objective_function_value / self._scale,
+            np.asarray(solution.row_dual, dtype=float) / self._scale,
+        )
+
+    def _run(self) -> highspy.HighsModelStatus:
+        _use_threads(self._highs, 1)
+        _check(self._highs.run(), "run")
+        return self._highs.getModelStatus()

@@ -6,7 +6,7 @@ recourse of the others arbitrary. So whatever is reported about a plan comes fro
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,21 +14,20 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
-from drofcm.blocks.form import Scenario, TwoStageBlocks
+from drofcm.blocks.form import TwoStageBlocks
 from drofcm.core.dims import SCENARIO
-from drofcm.core.errors import InfeasibleError, SolveError, shorten
+from drofcm.core.errors import InfeasibleError, shorten
 from drofcm.risk.ambiguity import AmbiguitySet
 from drofcm.risk.measures import RiskMeasure
 from drofcm.risk.weights import worst_case_probability, worst_case_weights
-from drofcm.solve.highs import INTEGRALITY, MatrixProblem, Outcome, solve
+from drofcm.solve.execution import Executor, executor
+from drofcm.solve.highs import INTEGRALITY
 from drofcm.solve.result import Result, Status
+from drofcm.solve.subproblem import Request
 
-__all__ = ["FixedPlan", "at_plan", "check_first_stage", "result_at", "solve_recourse"]
+__all__ = ["FixedPlan", "check_first_stage", "result_at", "solve_recourse"]
 
 Vector = npt.NDArray[np.float64]
-
-RECOURSE_GAP = 1e-6
-"""Relative gap of a scenario's recourse; its value is an upper bound within this share of the optimum."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class FixedPlan:
     cost: xr.DataArray
 
 
-def solve_recourse(blocks: TwoStageBlocks, x: Vector) -> FixedPlan:
+def solve_recourse(blocks: TwoStageBlocks, x: Vector, ask: Executor | None = None) -> FixedPlan:
     """Solve the recourse of every scenario at a fixed first stage.
 
     Parameters
@@ -49,54 +48,29 @@ def solve_recourse(blocks: TwoStageBlocks, x: Vector) -> FixedPlan:
         The program.
     x
         The first stage, (n).
+    ask
+        Where the scenarios are solved; in this process if left out.
 
     Raises
     ------
     InfeasibleError
         If a scenario has no feasible recourse at ``x``; the scenarios are named.
+    SolveError
+        If a recourse is unbounded.
     """
-    outcomes = [_exact(at_plan(scenario, x)) for scenario in blocks.scenarios]
+    requests = {number: Request(x, relaxed=False, report=True) for number in range(len(blocks.scenarios))}
+    if ask is None:
+        with executor(blocks, workers=1) as here:
+            answers = here.ask(requests)
+    else:
+        answers = ask.ask(requests)
     labels = blocks.probability[SCENARIO].values
-    infeasible = [label for label, outcome in zip(labels, outcomes, strict=True) if outcome.status == "infeasible"]
+    infeasible = [labels[number] for number in requests if answers[number].columns is None]
     if infeasible:
         raise InfeasibleError(f"the plan has no feasible recourse in scenario {shorten(infeasible)}")
-    if any(outcome.status == "unbounded" for outcome in outcomes):
-        raise SolveError("the recourse cost is unbounded below: a cost or a bound is missing")
-    cost = xr.DataArray([outcome.objective for outcome in outcomes], coords=blocks.probability.coords)
-    columns = tuple(outcome.x for outcome in outcomes if outcome.x is not None)
+    cost = xr.DataArray([answers[number].upper for number in requests], coords=blocks.probability.coords)
+    columns = tuple(own for number in requests if (own := answers[number].columns) is not None)
     return FixedPlan(x, columns, cost.rename("recourse_cost"))
-
-
-def at_plan(scenario: Scenario, x: Vector) -> MatrixProblem:
-    """The recourse problem of one scenario at a fixed first stage."""
-    fixed = scenario.technology @ x
-    return MatrixProblem(
-        cost=scenario.cost,
-        constant=scenario.constant + float(scenario.first_stage_cost @ x),
-        rows=scenario.recourse,
-        row_lower=scenario.row_lower - fixed,
-        row_upper=scenario.row_upper - fixed,
-        lower=scenario.lower,
-        upper=scenario.upper,
-        integer=scenario.integer,
-    )
-
-
-def _exact(problem: MatrixProblem) -> Outcome:
-    """Solve, then solve again with the integers fixed at whole numbers, so that what is reported is whole."""
-    outcome = solve(problem, gap=RECOURSE_GAP)
-    if outcome.x is None or not problem.integer.any():
-        return outcome
-    whole = np.round(outcome.x)
-    fixed = replace(
-        problem,
-        lower=np.where(problem.integer, whole, problem.lower),
-        upper=np.where(problem.integer, whole, problem.upper),
-        integer=np.zeros_like(problem.integer),
-    )
-    polished = solve(fixed)
-    # rounding can cost feasibility where a row leans on the integrality tolerance; the unrounded answer holds then
-    return polished if polished.status == "optimal" else outcome
 
 
 def check_first_stage(blocks: TwoStageBlocks, x: Vector) -> None:
@@ -133,6 +107,7 @@ def result_at(
     lower_bound: float,
     log: pd.DataFrame,
     provenance: dict[str, Any],
+    ask: Executor | None = None,
 ) -> Result:
     """Everything there is to report about a plan, with its recourse solved anew.
 
@@ -146,8 +121,10 @@ def result_at(
         What the recourse cost is judged by.
     status, lower_bound, log, provenance
         What the search has established; see `Result`.
+    ask
+        Where the scenarios are solved; in this process if left out.
     """
-    plan = solve_recourse(blocks, x)
+    plan = solve_recourse(blocks, x, ask)
     weights = worst_case_weights(risk, ambiguity, plan.cost, blocks.probability)
     first_stage_cost = float(blocks.first_stage.cost @ x) + blocks.first_stage.constant
     objective = first_stage_cost + float((weights * plan.cost).sum())

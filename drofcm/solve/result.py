@@ -15,7 +15,7 @@ from drofcm.core.errors import Finding, InputError
 
 __all__ = ["Result", "Status"]
 
-Status = Literal["optimal", "time_limit", "interrupted", "evaluated"]
+Status = Literal["optimal", "time_limit", "iteration_limit", "interrupted", "evaluated"]
 
 _GROUPS = ("first_stage", "recourse", "terms")
 _SERIES = ("recourse_cost", "probability", "worst_case_probability", "risk_weight")

@@ -1,0 +1,274 @@
+"""The master problem: first stage, a cost theta_s per scenario, the risk rows over it, cuts, and scenarios kept whole.
+
+Columns stand in the order x (n), theta (S), auxiliary columns of the risk measure, then the recourse of every scenario
+that is kept whole. Its optimum is a lower bound of the program's whatever cuts it holds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from drofcm.blocks.form import TwoStageBlocks
+from drofcm.core.errors import SolveError
+from drofcm.risk.ambiguity import AmbiguitySet
+from drofcm.risk.measures import RiskMeasure
+from drofcm.risk.rows import RiskRows, risk_rows
+from drofcm.risk.weights import worst_case_weights
+from drofcm.solve.cuts import Cut, CutPool
+from drofcm.solve.highs import LinearProgram, MatrixProblem, Status, solve
+
+__all__ = ["Master", "MasterPoint"]
+
+Vector = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class MasterPoint:
+    """A point of the master.
+
+    Attributes
+    ----------
+    status
+        How the solve ended.
+    x, theta
+        First stage (n) and costs of the scenarios (S).
+    bound
+        No plan costs less.
+    weight, gradient
+        From the relaxation: dual weight of every scenario's cuts (S), and their mean gradient (S x n).
+    row_price
+        From the relaxation: dual of every row of the first stage.
+    """
+
+    status: Status
+    x: Vector
+    theta: Vector
+    bound: float
+    weight: Vector
+    gradient: Vector
+    row_price: Vector
+
+
+class Master:
+    """The master problem of one program.
+
+    Parameters
+    ----------
+    blocks
+        The program.
+    risk, ambiguity
+        What judges the recourse cost.
+    floor
+        A lower bound of every scenario's cost, (S); -inf where none is known.
+    """
+
+    def __init__(self, blocks: TwoStageBlocks, risk: RiskMeasure, ambiguity: AmbiguitySet, floor: Vector) -> None:
+        self.pool = CutPool(len(blocks.first_stage.cost))
+        self.kept: list[int] = []
+        self.floor = floor
+        self._blocks, self._risk, self._ambiguity = blocks, risk, ambiguity
+        rows = risk_rows(risk, ambiguity, blocks.probability)
+        self._explicit = rows is not None
+        self._risk_rows = rows if rows is not None else self._first_risk_cut()
+        self._relaxation: LinearProgram | None = None
+        self._in_relaxation: list[int] = []
+
+    # ---- what is learnt -----------------------------------------------------------------------------------------
+
+    def add(self, cuts: list[Cut]) -> None:
+        """Take cuts in."""
+        self.pool.add(cuts)
+
+    def keep(self, scenarios: list[int]) -> None:
+        """Hold scenarios whole, integers included, from now on."""
+        self.kept += [scenario for scenario in scenarios if scenario not in self.kept]
+
+    def learn_weights(self, cost: Vector) -> None:
+        """Where the risk measure has no finite description: one more risk-set cut, tight at these costs, (S)."""
+        if self._explicit:
+            return
+        rows = self._risk_rows
+        self._risk_rows = replace(
+            rows,
+            rows=sp.csr_array(sp.vstack([rows.rows, sp.csr_array(-self._weights(cost)[None, :])])),
+            auxiliary_rows=sp.csr_array(np.ones((rows.auxiliary_rows.shape[0] + 1, 1))),
+        )
+        self._relaxation = None
+
+    # ---- solving ------------------------------------------------------------------------------------------------
+
+    def relax(self) -> MasterPoint:
+        """Solve without integers and without the scenarios that are kept whole.
+
+        Raises
+        ------
+        SolveError
+            If the relaxation is unbounded.
+        """
+        n, count = self._sizes
+        while True:
+            self._load()
+            assert self._relaxation is not None
+            outcome = self._relaxation.solve()
+            if outcome.status == "unbounded":
+                raise SolveError("the cost is unbounded below: a cost or a bound is missing")
+            if outcome.status == "infeasible":
+                nothing = np.zeros(0)
+                return MasterPoint("infeasible", nothing, nothing, np.inf, nothing, nothing, nothing)
+            x, theta = outcome.x[:n], outcome.x[n : n + count]
+            if not self.pool.call_back(x, theta):
+                break
+        weight, gradient = self._dual_mean(outcome.dual)
+        price = outcome.dual[: len(self._blocks.first_stage.row_lower)]
+        self._retire(x, theta)
+        return MasterPoint("optimal", x, theta, outcome.objective, weight, gradient, price)
+
+    def integer(self, gap: float, time_limit: float | None, start: Vector | None) -> MasterPoint:
+        """Solve with integers, and with the scenarios that are kept whole.
+
+        Parameters
+        ----------
+        gap
+            Relative gap of the search.
+        time_limit
+            Seconds; None for no limit.
+        start
+            A first stage to start from, (n).
+        """
+        n, count = self._sizes
+        problem = self.problem()
+        outcome = solve(
+            problem,
+            gap=gap,
+            time_limit=time_limit,
+            start=None if start is None else (np.arange(n, dtype=np.int32), start),
+            interruptible=True,
+            threads=1,
+        )
+        nothing = np.zeros(0)
+        if outcome.x is None:
+            return MasterPoint(outcome.status, nothing, nothing, outcome.bound, nothing, nothing, nothing)
+        x = np.where(self._blocks.first_stage.integer, np.round(outcome.x[:n]), outcome.x[:n])
+        theta = outcome.x[n : n + count]
+        self.pool.call_back(x, theta)
+        return MasterPoint(outcome.status, x, theta, outcome.bound, nothing, nothing, nothing)
+
+    def problem(self) -> MatrixProblem:
+        """The master as it stands, with integers and the scenarios that are kept whole."""
+        base = self._base()
+        active = np.flatnonzero(self.pool.active)
+        rows, lower = self._cut_rows(active)
+        n, _ = self._sizes
+        blocks = [self._blocks.scenarios[number] for number in self.kept]
+        below = [
+            sp.hstack([own.technology, sp.csr_array((len(own.row_lower), base.rows.shape[1] - n))]) for own in blocks
+        ]
+        left = sp.vstack([base.rows, rows, *below, self._link(base.rows.shape[1])])
+        beside = sp.block_diag([sp.csr_array((0, 0)), *(own.recourse for own in blocks)])
+        costs = sp.block_diag([sp.csr_array((0, 0)), *(sp.csr_array(-own.cost[None, :]) for own in blocks)])
+        top = sp.csr_array((base.rows.shape[0] + rows.shape[0], beside.shape[1]))
+        free = np.full(len(active) + len(blocks), np.inf)
+        constant = np.array([own.constant for own in blocks])
+        return MatrixProblem(
+            cost=np.concatenate([base.cost, np.zeros(beside.shape[1])]),
+            constant=base.constant,
+            rows=sp.csr_array(sp.hstack([left, sp.vstack([top, beside, costs])])),
+            row_lower=np.concatenate([base.row_lower, lower, *(own.row_lower for own in blocks), constant]),
+            row_upper=np.concatenate(
+                [base.row_upper, free[: len(active)], *(own.row_upper for own in blocks), free[len(active) :]]
+            ),
+            lower=np.concatenate([base.lower, *(own.lower for own in blocks)]),
+            upper=np.concatenate([base.upper, *(own.upper for own in blocks)]),
+            integer=np.concatenate([base.integer, *(own.integer for own in blocks)]),
+        )
+
+    # ---- parts --------------------------------------------------------------------------------------------------
+
+    @property
+    def _sizes(self) -> tuple[int, int]:
+        return len(self._blocks.first_stage.cost), len(self._blocks.scenarios)
+
+    def _weights(self, cost: Vector) -> Vector:
+        probability = self._blocks.probability
+        return worst_case_weights(self._risk, self._ambiguity, probability.copy(data=cost), probability).values
+
+    def _first_risk_cut(self) -> RiskRows:
+        count = len(self._blocks.scenarios)
+        weights = self._weights(np.where(np.isfinite(self.floor), self.floor, 0.0))
+        return RiskRows(
+            cost=np.zeros(count),
+            auxiliary_cost=np.ones(1),
+            lower=np.array([-np.inf]),
+            rows=sp.csr_array(-weights[None, :]),
+            auxiliary_rows=sp.csr_array(np.ones((1, 1))),
+        )
+
+    def _base(self) -> MatrixProblem:
+        """First stage and risk rows, without cuts."""
+        first, risk = self._blocks.first_stage, self._risk_rows
+        n, count = self._sizes
+        extra = len(risk.auxiliary_cost)
+        above = sp.hstack([first.rows, sp.csr_array((len(first.row_lower), count + extra))])
+        judged = sp.hstack([sp.csr_array((risk.rows.shape[0], n)), risk.rows, risk.auxiliary_rows])
+        return MatrixProblem(
+            cost=np.concatenate([first.cost, risk.cost, risk.auxiliary_cost]),
+            constant=first.constant,
+            rows=sp.csr_array(sp.vstack([above, judged])),
+            row_lower=np.concatenate([first.row_lower, np.zeros(risk.rows.shape[0])]),
+            row_upper=np.concatenate([first.row_upper, np.full(risk.rows.shape[0], np.inf)]),
+            lower=np.concatenate([first.lower, self.floor, risk.lower]),
+            upper=np.concatenate([first.upper, np.full(count + extra, np.inf)]),
+            integer=np.concatenate([first.integer, np.zeros(count + extra, dtype=bool)]),
+        )
+
+    def _cut_rows(self, numbers: npt.NDArray[np.int64]) -> tuple[sp.csr_array, Vector]:
+        pool = self.pool
+        _, count = self._sizes
+        theta = sp.csr_array(
+            (pool.bounds_cost[numbers], (np.arange(len(numbers)), pool.scenario[numbers])), shape=(len(numbers), count)
+        )
+        extra = sp.csr_array((len(numbers), len(self._risk_rows.auxiliary_cost)))
+        return sp.csr_array(sp.hstack([-pool.gradients[numbers], theta, extra])), pool.constant[numbers]
+
+    def _link(self, columns: int) -> sp.csr_array:
+        """theta_s >= h_s.x + q_s.w + constant of the scenarios that are kept, without the part of w."""
+        n, _ = self._sizes
+        count = len(self.kept)
+        shared = [sp.csr_array(-self._blocks.scenarios[number].first_stage_cost[None, :]) for number in self.kept]
+        theta = sp.csr_array((np.ones(count), (np.arange(count), self.kept)), shape=(count, columns - n))
+        return sp.csr_array(sp.hstack([sp.vstack([sp.csr_array((0, n)), *shared]), theta]))
+
+    def _load(self) -> None:
+        """Bring the relaxation in memory up to the active cuts."""
+        if self._relaxation is None:
+            base = self._base()
+            self._relaxation = LinearProgram(base)
+            self._in_relaxation = []
+            self._base_rows = len(base.row_lower)
+        missing = np.setdiff1d(np.flatnonzero(self.pool.active), self._in_relaxation)
+        if len(missing):
+            rows, lower = self._cut_rows(missing)
+            self._relaxation.add_rows(rows, lower, np.full(len(missing), np.inf))
+            self._in_relaxation += missing.tolist()
+
+    def _retire(self, x: Vector, theta: Vector) -> None:
+        leaving = set(self.pool.retire(x, theta).tolist())
+        if leaving and self._relaxation is not None:
+            positions = [k for k, cut in enumerate(self._in_relaxation) if cut in leaving]
+            self._relaxation.remove_rows(self._base_rows + np.array(positions, dtype=np.int64))
+            self._in_relaxation = [cut for cut in self._in_relaxation if cut not in leaving]
+
+    def _dual_mean(self, dual: Vector) -> tuple[Vector, Vector]:
+        """Weight of every scenario's optimality cuts, and the mean of their gradients under these weights."""
+        n, count = self._sizes
+        numbers = np.array(self._in_relaxation, dtype=np.int64)
+        price = np.maximum(dual[self._base_rows :], 0) * self.pool.bounds_cost[numbers]
+        scenario = self.pool.scenario[numbers]
+        weight = np.bincount(scenario, weights=price, minlength=count).astype(float)
+        share = sp.csr_array((price, (scenario, np.arange(len(numbers)))), shape=(count, len(numbers)))
+        total = (share @ self.pool.gradients[numbers]).toarray() if len(numbers) else np.zeros((count, n))
+        return weight, total / np.maximum(weight, 1e-300)[:, None]

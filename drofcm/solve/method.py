@@ -1,0 +1,97 @@
+"""Which method solves a program, and the one function through which all of them are called."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+
+from drofcm.blocks.form import TwoStageBlocks
+from drofcm.risk.ambiguity import AmbiguitySet, Nominal
+from drofcm.risk.measures import Expectation, RiskMeasure
+from drofcm.solve.extensive import Progress, solve_extensive
+from drofcm.solve.lshaped import solve_lshaped
+from drofcm.solve.result import Result
+
+__all__ = ["Method", "choose", "solve_blocks"]
+
+Method = Literal["auto", "extensive", "lshaped"]
+
+_SMALL_MIXED_INTEGER = 300
+"""Integer columns of all scenarios up to which the extensive form is the faster way."""
+
+_SMALL_LINEAR = 50_000
+"""Columns of all scenarios up to which the extensive form of a program without integer recourse is."""
+
+
+def choose(blocks: TwoStageBlocks) -> tuple[Literal["extensive", "lshaped"], str]:
+    """The method for a program, and why.
+
+    The limits are where the two methods took about equally long in ``tests/benchmarks/decomposition.py``.
+    """
+    count = len(blocks.scenarios)
+    columns = sum(len(own.cost) for own in blocks.scenarios)
+    integers = sum(int(np.count_nonzero(own.integer)) for own in blocks.scenarios)
+    size = f"{count} scenarios with {columns:,} columns, {integers:,} of them integer"
+    if count == 1:
+        return "extensive", f"{size}: nothing to decompose"
+    small = integers <= _SMALL_MIXED_INTEGER if integers else columns <= _SMALL_LINEAR
+    if small:
+        return "extensive", f"{size}: small enough for the extensive form"
+    return "lshaped", f"{size}: too large for the extensive form"
+
+
+def solve_blocks(
+    blocks: TwoStageBlocks,
+    risk: RiskMeasure | None = None,
+    ambiguity: AmbiguitySet | None = None,
+    *,
+    method: Method = "auto",
+    gap: float = 1e-3,
+    time_limit: float | None = None,
+    iterations: int | None = None,
+    client: Any = None,
+    workers: int | None = None,
+    checkpoint: Path | str | None = None,
+    start: xr.Dataset | None = None,
+    progress: Progress | None = None,
+) -> Result:
+    """Solve a program given as matrices; parameters as `drofcm.TwoStageProgram.solve`.
+
+    Raises
+    ------
+    ValueError
+        If a setting is not one of those allowed.
+    InfeasibleError
+        If no plan exists.
+    SolveError
+        If the program is unbounded, or a limit was hit before any plan was found.
+    """
+    if method not in ("auto", "extensive", "lshaped"):
+        raise ValueError(f"method must be 'auto', 'extensive' or 'lshaped', got {method!r}")
+    if not gap >= 0:
+        raise ValueError(f"gap must be at least 0, got {gap!r}")
+    risk, ambiguity = risk or Expectation(), ambiguity or Nominal()
+    chosen, why = choose(blocks) if method == "auto" else (method, "asked for")
+    if chosen == "extensive":
+        result = solve_extensive(
+            blocks, risk, ambiguity, gap=gap, time_limit=time_limit, start=start, progress=progress
+        )
+    else:
+        result = solve_lshaped(
+            blocks,
+            risk,
+            ambiguity,
+            gap=gap,
+            time_limit=time_limit,
+            iterations=iterations,
+            client=client,
+            workers=workers,
+            checkpoint=None if checkpoint is None else Path(checkpoint),
+            start=start,
+            progress=progress,
+        )
+    return replace(result, provenance={**result.provenance, "method_chosen": why})

@@ -1,0 +1,343 @@
+"""The recourse of one scenario, asked in four ways: relaxed, exact, and as a Lagrangian over the first stage.
+
+Every answer is a pure function of the scenario's matrices and the request, so it does not matter where or how often
+it is computed. What stays in memory between requests is a basis, which saves time only.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from drofcm.blocks.form import FirstStage, Scenario
+from drofcm.core.errors import SolveError
+from drofcm.solve.highs import LinearProgram, MatrixProblem, Outcome, Status, solve
+
+__all__ = ["REPORTED_GAP", "Answer", "Point", "Request", "Subproblem", "at_plan", "reported"]
+
+Vector = npt.NDArray[np.float64]
+
+REPORTED_GAP = 1e-6
+"""Relative gap of a recourse that is reported; its value is an upper bound within this share of the optimum."""
+
+_EXACT_GAP = 1e-4
+_LAGRANGIAN_GAP = 1e-3
+
+
+@dataclass(frozen=True)
+class Point:
+    """A first stage and the cost of some feasible recourse at it."""
+
+    x: Vector
+    cost: float
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to find out about one scenario at the first stage ``x``, (n).
+
+    Attributes
+    ----------
+    relaxed
+        Solve the linear relaxation of the recourse: a cost and a subgradient.
+    exact
+        Solve the recourse with its integers.
+    report
+        Solve the recourse to be reported: to the last digit, with integers that are whole, columns included.
+    steps
+        Steps of the Lagrangian dual; 0 for none. The first is at ``gradient``, or else at the relaxation's.
+    gradient
+        Where the Lagrangian dual starts, (n).
+    points
+        Points of earlier steps; they guide the later ones.
+    target, close
+        Stop the Lagrangian steps when the bound at ``x`` comes within ``close`` of ``target``, the exact cost.
+    seconds
+        Time limit of every mixed-integer problem.
+    """
+
+    x: Vector
+    relaxed: bool = True
+    exact: bool = False
+    report: bool = False
+    steps: int = 0
+    gradient: Vector | None = None
+    points: tuple[Point, ...] = ()
+    target: float = np.inf
+    close: float = 0.0
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was found.
+
+    Attributes
+    ----------
+    relaxed, gradient
+        Cost of the relaxation and its subgradient; None where it was not asked for or is infeasible.
+    violation
+        Cost of the relaxation's infeasibility, with ``gradient`` its subgradient; 0 where it is feasible.
+    lagrangian
+        Pairs (constant, gradient) with cost >= constant + gradient.x for every feasible first stage.
+    upper, lower
+        Bounds of the exact cost at ``x``; both infinite where no recourse exists.
+    columns
+        The recourse, where a report was asked for.
+    points
+        Points that the Lagrangian steps came by.
+    seconds
+        Spent inside the solver, by kind.
+    """
+
+    relaxed: float | None = None
+    gradient: Vector | None = None
+    violation: float = 0.0
+    lagrangian: tuple[tuple[float, Vector], ...] = ()
+    upper: float = np.inf
+    lower: float = -np.inf
+    columns: Vector | None = None
+    points: tuple[Point, ...] = ()
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def at_plan(scenario: Scenario, x: Vector) -> MatrixProblem:
+    """The recourse problem of one scenario at a fixed first stage."""
+    fixed = scenario.technology @ x
+    return MatrixProblem(
+        cost=scenario.cost,
+        constant=scenario.constant + float(scenario.first_stage_cost @ x),
+        rows=scenario.recourse,
+        row_lower=scenario.row_lower - fixed,
+        row_upper=scenario.row_upper - fixed,
+        lower=scenario.lower,
+        upper=scenario.upper,
+        integer=scenario.integer,
+    )
+
+
+def reported(problem: MatrixProblem) -> Outcome:
+    """Solve, then solve again with the integers fixed at whole numbers, so that what is reported is whole."""
+    outcome = solve(problem, gap=REPORTED_GAP, threads=1)
+    if outcome.x is None or not problem.integer.any():
+        return outcome
+    whole = np.round(outcome.x)
+    fixed = replace(
+        problem,
+        lower=np.where(problem.integer, whole, problem.lower),
+        upper=np.where(problem.integer, whole, problem.upper),
+        integer=np.zeros_like(problem.integer),
+    )
+    polished = solve(fixed, threads=1)
+    # rounding can cost feasibility where a row leans on the integrality tolerance; the unrounded answer holds then
+    return polished if polished.status == "optimal" else outcome
+
+
+class Subproblem:
+    """One scenario, with the first stage it belongs to.
+
+    Parameters
+    ----------
+    first_stage, scenario
+        The matrices.
+    label
+        Name of the scenario, for messages.
+    """
+
+    def __init__(self, first_stage: FirstStage, scenario: Scenario, label: object) -> None:
+        self._first, self._scenario, self._label = first_stage, scenario, label
+        self._relaxation: LinearProgram | None = None
+        self._joint: MatrixProblem | None = None
+
+    def answer(self, request: Request) -> Answer:
+        """Find out what is asked for.
+
+        Raises
+        ------
+        SolveError
+            If the recourse is unbounded, or HiGHS fails.
+        """
+        clock = _Clock()
+        answer = Answer()
+        if request.report:
+            outcome = reported(at_plan(self._scenario, request.x))
+            self._refuse_unbounded(outcome.status)
+            return Answer(upper=outcome.objective, lower=outcome.bound, columns=outcome.x)
+        if request.relaxed:
+            with clock("relaxed"):
+                answer = self._relaxed(request.x)
+        if request.exact and answer.violation == 0:
+            with clock("exact"):
+                answer = self._exact(request, answer)
+        start = answer.gradient if request.gradient is None else request.gradient
+        if request.steps and start is not None and answer.violation == 0:
+            with clock("lagrangian"):
+                cuts, points = self._lagrangian(request, start)
+            answer = replace(answer, lagrangian=cuts, points=points)
+        return replace(answer, seconds=clock.spent)
+
+    def floor(self) -> float:
+        """The least cost over all first stages, integers relaxed; -inf where there is none."""
+        joint = self.joint()
+        outcome = solve(replace(joint, integer=np.zeros_like(joint.integer)), threads=1)
+        if outcome.status == "infeasible":
+            return np.inf
+        return outcome.objective if outcome.status == "optimal" else -np.inf
+
+    def joint(self) -> MatrixProblem:
+        """Recourse and first stage chosen together: columns x, then w; all rows of both."""
+        if self._joint is None:
+            first, own = self._first, self._scenario
+            rows = [[own.technology, own.recourse], [first.rows, sp.csr_array((len(first.row_lower), len(own.cost)))]]
+            self._joint = MatrixProblem(
+                cost=np.concatenate([own.first_stage_cost, own.cost]),
+                constant=own.constant,
+                rows=sp.csr_array(sp.vstack([sp.hstack(pair) for pair in rows])),
+                row_lower=np.concatenate([own.row_lower, first.row_lower]),
+                row_upper=np.concatenate([own.row_upper, first.row_upper]),
+                lower=np.concatenate([first.lower, own.lower]),
+                upper=np.concatenate([first.upper, own.upper]),
+                integer=np.concatenate([first.integer, own.integer]),
+            )
+        return self._joint
+
+    def _relaxed(self, x: Vector) -> Answer:
+        own = self._scenario
+        problem = at_plan(own, x)
+        if self._relaxation is None:
+            self._relaxation = LinearProgram(replace(problem, constant=0.0))
+        else:
+            self._relaxation.set_row_bounds(problem.row_lower, problem.row_upper)
+        outcome = self._relaxation.solve()
+        self._refuse_unbounded(outcome.status)
+        if outcome.status == "infeasible":
+            return self._violation(problem)
+        gradient = own.first_stage_cost - own.technology.T @ outcome.dual
+        return Answer(relaxed=outcome.objective + problem.constant, gradient=gradient)
+
+    def _refuse_unbounded(self, status: Status) -> None:
+        if status == "unbounded":
+            raise SolveError(f"the recourse of scenario {self._label!r} is unbounded: a cost or a bound is missing")
+
+    def _violation(self, problem: MatrixProblem) -> Answer:
+        """How far the rows are from being satisfiable, and what the first stage can do about it."""
+        count, columns = len(problem.row_lower), len(problem.cost)
+        slack = sp.eye_array(count)
+        elastic = MatrixProblem(
+            cost=np.concatenate([np.zeros(columns), np.ones(2 * count)]),
+            constant=0.0,
+            rows=sp.csr_array(sp.hstack([problem.rows, slack, -slack])),
+            row_lower=problem.row_lower,
+            row_upper=problem.row_upper,
+            lower=np.concatenate([problem.lower, np.zeros(2 * count)]),
+            upper=np.concatenate([problem.upper, np.full(2 * count, np.inf)]),
+            integer=np.zeros(columns + 2 * count, dtype=bool),
+        )
+        outcome = LinearProgram(elastic).solve()
+        if outcome.objective <= 0:
+            raise SolveError(f"the recourse of scenario {self._label!r} is infeasible by less than the tolerance")
+        return Answer(violation=outcome.objective, gradient=-(self._scenario.technology.T @ outcome.dual))
+
+    def _exact(self, request: Request, answer: Answer) -> Answer:
+        if not self._scenario.integer.any() and answer.relaxed is not None:
+            return replace(answer, upper=answer.relaxed, lower=answer.relaxed)
+        problem = at_plan(self._scenario, request.x)
+        outcome = solve(problem, gap=_EXACT_GAP, time_limit=request.seconds, threads=1)
+        self._refuse_unbounded(outcome.status)
+        return replace(answer, upper=outcome.objective, lower=outcome.bound)
+
+    def _lagrangian(
+        self, request: Request, start: Vector
+    ) -> tuple[tuple[tuple[float, Vector], ...], tuple[Point, ...]]:
+        """Raise v(g) + g.x, v(g) = min over all (x', w) of cost - g.x', by a bundle in a trust region.
+
+        The first step is the strengthened Benders cut of Zou, Ahmed and Sun (2019), the following ones move towards
+        the Lagrangian cut, which is tight at every first stage where the convex hull of the scenario's problem is.
+        """
+        cuts: list[tuple[float, Vector]] = []
+        points: list[Point] = []
+        gradient, centre, best = start, start, -np.inf
+        radius = _RADIUS
+        for step in range(request.steps):
+            bound, point = self._dual_value(gradient, request.seconds)
+            if point is not None:
+                points.append(point)
+            if not np.isfinite(bound):
+                break
+            value = bound + float(gradient @ request.x)
+            cuts.append((bound, gradient))
+            if value > best + 1e-6 * abs(best):
+                centre, best = gradient, value
+                radius = min(2 * radius, 1.0) if step else radius
+            else:
+                radius /= 1.5
+            known = (*request.points, *points)
+            if step + 1 == request.steps or not known or request.target - best <= request.close:
+                break
+            gradient, model = _next_gradient(known, request.x, centre, radius)
+            if model - best <= max(request.close, _LAGRANGIAN_GAP * abs(best)) / 2:
+                break
+        keep = sorted(cuts, key=lambda cut: -(cut[0] + float(cut[1] @ request.x)))[:_KEPT_CUTS]
+        return tuple(keep), tuple(points)
+
+    def _dual_value(self, gradient: Vector, seconds: float | None) -> tuple[float, Point | None]:
+        joint = self.joint()
+        n = len(gradient)
+        cost = joint.cost.copy()
+        cost[:n] -= gradient
+        outcome = solve(replace(joint, cost=cost), gap=_LAGRANGIAN_GAP, time_limit=seconds, threads=1)
+        if outcome.status == "infeasible":
+            return np.inf, None
+        if outcome.x is None:
+            return outcome.bound, None
+        x = np.where(self._first.integer, np.round(outcome.x[:n]), outcome.x[:n])
+        return outcome.bound, Point(x, outcome.objective + float(gradient @ x))
+
+
+_RADIUS = 0.1
+"""First trust region, as a share of the largest component of the gradient."""
+
+_KEPT_CUTS = 2
+"""Lagrangian cuts handed back: the best at the point."""
+
+
+def _next_gradient(points: tuple[Point, ...], x: Vector, centre: Vector, radius: float) -> tuple[Vector, float]:
+    """Maximise the bundle's model, min_k cost_k + g.(x - x_k), over the trust region; gradient and model there."""
+    n = len(x)
+    box = radius * max(float(np.abs(centre).max()), 1e-9)
+    rows = np.hstack([np.array([point.x - x for point in points]), np.ones((len(points), 1))])
+    model = MatrixProblem(
+        cost=np.concatenate([np.zeros(n), [-1.0]]),
+        constant=0.0,
+        rows=sp.csr_array(rows),
+        row_lower=np.full(len(points), -np.inf),
+        row_upper=np.array([point.cost for point in points]),
+        lower=np.concatenate([centre - box, [-np.inf]]),
+        upper=np.concatenate([centre + box, [np.inf]]),
+        integer=np.zeros(n + 1, dtype=bool),
+    )
+    outcome = LinearProgram(model).solve()
+    if outcome.status != "optimal":
+        raise SolveError("the model of the Lagrangian dual has no solution")
+    return outcome.x[:n], outcome.x[-1]
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self.spent: dict[str, float] = {}
+        self._kind = ""
+        self._began = 0.0
+
+    def __call__(self, kind: str) -> _Clock:
+        self._kind = kind
+        return self
+
+    def __enter__(self) -> None:
+        self._began = time.perf_counter()
+
+    def __exit__(self, *error: object) -> None:
+        self.spent[self._kind] = self.spent.get(self._kind, 0.0) + time.perf_counter() - self._began
