@@ -80,14 +80,26 @@ def run(
     runs: Annotated[Path, typer.Option(help="Where run folders stand")] = Path("runs"),
     gap: Annotated[float | None, typer.Option(help="Relative gap, in place of solver.mip_gap", min=0)] = None,
     time_limit: Annotated[float | None, typer.Option(help="Seconds, in place of solver.time_limit_s", min=0)] = None,
+    scheduler: Annotated[str | None, typer.Option(help="Running Dask scheduler, tcp://host:port")] = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="File that keeps what the search has learnt")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint")] = False,
 ) -> None:
     """Run a study to its report, in <runs>/<name>-<hash>; an equal run that was finished is opened again."""
     from drofcm.study.run import run_study
 
     # schedulers end a job with SIGTERM: it stops the search as Ctrl-C does, and the plan so far is written
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with _told(), out.status("starting") as status:
-        folder = run_study(study, runs, gap=gap, time_limit=time_limit, progress=_Shown(status))
+    with _told(), out.status("starting") as status, _cluster(scheduler) as client:
+        folder = run_study(
+            study,
+            runs,
+            gap=gap,
+            time_limit=time_limit,
+            client=client,
+            checkpoint=checkpoint,
+            resume=resume,
+            progress=_Shown(status),
+        )
     facts = folder.provenance
     _warn([Finding(**finding) for finding in facts["warnings"]])
     if folder.reopened:
@@ -99,6 +111,46 @@ def run(
         raise typer.Exit(NOT_CERTIFIED)
     if folder.status != "optimal":
         err.print(f"stopped early ({folder.status}): the plan and its bounds are valid, the gap is not reached")
+        raise typer.Exit(STOPPED)
+
+
+@app.command()
+def smps(
+    file: Annotated[Path, typer.Argument(help="Common stem, or one of the files", show_default=False)],
+    stochastic: Annotated[Path | None, typer.Option(help=".sto file, if its name differs")] = None,
+    reading: Annotated[str, typer.Option(help="What a scenario changes: standard (its parent) or core")] = "standard",
+    method: Annotated[str, typer.Option(help="auto, extensive or lshaped")] = "auto",
+    gap: Annotated[float, typer.Option(help="Relative gap", min=0)] = 1e-4,
+    time_limit: Annotated[float | None, typer.Option(help="Seconds", min=0)] = None,
+    cvar: Annotated[float, typer.Option(help="Weight of CVaR; the expectation has the rest", min=0, max=1)] = 0.0,
+    alpha: Annotated[float, typer.Option(help="Confidence level of CVaR", min=0, max=1)] = 0.9,
+    workers: Annotated[int | None, typer.Option(help="Local processes; all cores if left out", min=1)] = None,
+    scheduler: Annotated[str | None, typer.Option(help="Running Dask scheduler, tcp://host:port")] = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="File that keeps what the search has learnt")] = None,
+    save: Annotated[Path | None, typer.Option(help="Write the result here, netCDF")] = None,
+) -> None:
+    """Solve a two-stage problem in SMPS format (.cor, .tim, .sto)."""
+    from drofcm.study.smps import solve_smps
+
+    with _told(), out.status("reading") as status, _cluster(scheduler) as client:
+        result = solve_smps(
+            file,
+            stochastic=stochastic,
+            reading=reading,
+            method=method,
+            gap=gap,
+            time_limit=time_limit,
+            cvar=cvar,
+            alpha=alpha,
+            workers=workers,
+            client=client,
+            checkpoint=checkpoint,
+            progress=lambda seconds, low, high: status.update(f"{seconds:.0f} s, {low:,.6g} to {high:,.6g}"),
+        )
+        if save is not None:
+            result.to_netcdf(save)
+    _print_smps(result)
+    if result.status != "optimal":
         raise typer.Exit(STOPPED)
 
 
@@ -160,6 +212,22 @@ class _Shown:
 
 
 @contextmanager
+def _cluster(scheduler: str | None) -> Iterator[Any]:
+    """A client of a running scheduler, or None."""
+    if scheduler is None:
+        yield None
+        return
+    from distributed import Client
+
+    try:
+        client = Client(scheduler, timeout="10s")
+    except (OSError, ValueError) as error:
+        raise InputError([Finding("--scheduler", f"no scheduler answers at {scheduler!r}: {error}")]) from None
+    with client:
+        yield client
+
+
+@contextmanager
 def _told() -> Iterator[None]:
     """Every error that is meant for people as a message and an exit code, never as a traceback."""
     try:
@@ -193,6 +261,20 @@ def _headline(facts: dict[str, Any]) -> str:
         f"gap {facts['gap']:.2%} of the cost, {benefit:.2%} of (do nothing - lower bound)\n"
         f"do nothing {nothing / cost - 1:+.0%}, expected-value plan {expected / cost - 1:+.0%}"
     )
+
+
+def _print_smps(result: Any) -> None:
+    facts, sense = result.provenance, result.probability.attrs.get("sense", "min")
+    sign = -1 if sense == "max" else 1
+    for note in filter(None, result.probability.attrs.get("notes", "").split("; ")):
+        out.print(f"note: {note}", markup=False)
+    out.print(f"method: {facts['method']} ({facts['method_chosen']}); {facts['seconds']:.1f} s")
+    out.print(f"{result.status}: objective {sign * result.objective:.10g}, gap {result.gap:.2e}")
+    for name, bound in (("lower_bound", result.lower_bound), ("upper_bound", result.upper_bound)):
+        out.print(f"{name.replace('_', ' ')} {bound:.10g}: {facts[name]}")
+    plan = result.first_stage["x"]
+    chosen = {str(label): float(value) for label, value in plan.to_series().items() if value != 0}
+    out.print("first stage: " + ", ".join(f"{label} {value:.6g}" for label, value in list(chosen.items())[:20]))
 
 
 def _comparison(results: dict[str, Any]) -> Table:

@@ -279,7 +279,9 @@ class Risk(Section):
 class Solver(Section):
     """How, and how far, the program is solved."""
 
-    method: Literal["auto", "extensive"] = Field(default="auto", description="auto chooses; extensive: one program")
+    method: Literal["auto", "extensive", "lshaped"] = Field(
+        default="auto", description="auto chooses by size; extensive: one program; lshaped: decomposition by scenario"
+    )
     mip_gap: Annotated[float, Field(ge=0, lt=1)] = Field(default=0.01, description="relative gap at which to stop")
     time_limit_s: Positive | None = Field(default=600.0, description="seconds; null: no limit")
 

@@ -75,7 +75,13 @@ def solve_blocks(
     if not gap >= 0:
         raise ValueError(f"gap must be at least 0, got {gap!r}")
     risk, ambiguity = risk or Expectation(), ambiguity or Nominal()
-    chosen, why = choose(blocks) if method == "auto" else (method, "asked for")
+    spread = client is not None or checkpoint is not None
+    if method == "extensive" and spread:
+        raise ValueError("a client or a checkpoint needs method='lshaped': the extensive form is solved in one piece")
+    if method == "auto":
+        chosen, why = ("lshaped", "a client or a checkpoint was given") if spread else choose(blocks)
+    else:
+        chosen, why = method, "asked for"
     if chosen == "extensive":
         result = solve_extensive(
             blocks, risk, ambiguity, gap=gap, time_limit=time_limit, start=start, progress=progress

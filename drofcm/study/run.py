@@ -11,6 +11,7 @@ import xarray as xr
 
 from drofcm.config import StudyFile, load_study
 from drofcm.core.document import Document
+from drofcm.core.errors import Finding, InputError
 from drofcm.problems import demand_shock, demand_shock_data
 from drofcm.report.inputs import DO_NOTHING, EXPECTED_VALUE_PLAN
 from drofcm.report.tables import gap_of_benefit
@@ -122,6 +123,9 @@ def run_study(
     *,
     gap: float | None = None,
     time_limit: float | None = None,
+    client: Any = None,
+    checkpoint: Path | None = None,
+    resume: bool = False,
     progress: Progress | None = None,
 ) -> RunFolder:
     """Run a study to its folder ``<runs>/<name>-<hash>``.
@@ -136,6 +140,12 @@ def run_study(
         Where run folders stand.
     gap, time_limit
         In place of ``solver.mip_gap`` and ``solver.time_limit_s`` of the study.
+    client
+        A `dask.distributed.Client` on which the decomposition solves scenarios.
+    checkpoint
+        File that keeps what the decomposition has learnt.
+    resume
+        Go on from the checkpoint; without, one that exists is refused.
     progress
         Hears phases and bounds.
 
@@ -156,6 +166,7 @@ def run_study(
         If the run was interrupted before any plan was found.
     """
     log = _Logged(progress or _Silent())
+    _check_checkpoint(checkpoint, resume)
     log.phase("reading the study and its data")
     assembly = open_study(path, mip_gap=gap, time_limit_s=time_limit)
     for finding in assembly.findings:
@@ -167,7 +178,8 @@ def run_study(
     whole = target.is_dir() and not earlier.faults()
     if whole and earlier.status == "optimal":
         return earlier
-    outcome = _solve(assembly, log, Result.from_netcdf(target / "result.nc").first_stage if whole else None)
+    start = Result.from_netcdf(target / "result.nc").first_stage if whole else None
+    outcome = _solve(assembly, log, start, client, checkpoint)
     provenance = {
         "study": assembly.study.name,
         "key": key,
@@ -186,7 +198,22 @@ class _Outcome:
     baselines: dict[str, Result]
 
 
-def _solve(assembly: Assembly, log: _Logged, start: xr.Dataset | None) -> _Outcome:
+def _check_checkpoint(checkpoint: Path | None, resume: bool) -> None:
+    if checkpoint is None:
+        if resume:
+            raise InputError([Finding("--resume", "needs the checkpoint to go on from", "add --checkpoint FILE")])
+        return
+    if resume and not checkpoint.exists():
+        raise InputError([Finding(str(checkpoint), "there is no such checkpoint", "leave --resume out to begin one")])
+    if checkpoint.exists() and not resume:
+        raise InputError(
+            [Finding(str(checkpoint), "a checkpoint is there already", "add --resume to go on from it, or delete it")]
+        )
+
+
+def _solve(
+    assembly: Assembly, log: _Logged, start: xr.Dataset | None, client: Any, checkpoint: Path | None
+) -> _Outcome:
     risk, solver = risk_measure(assembly.study), assembly.study.solver
     log.phase("evaluating: do nothing")
     nothing = solve_do_nothing(assembly)
@@ -206,9 +233,13 @@ def _solve(assembly: Assembly, log: _Logged, start: xr.Dataset | None) -> _Outco
         method=method,
         start=expected.first_stage if start is None else start,
         progress=log.bounds,
+        client=client,
+        checkpoint=checkpoint,
         **limits,
     )
     log.note(str(plan))
+    log.note(f"method: {plan.provenance['method']}, {plan.provenance['method_chosen']}")
+    log.lines += plan.log.to_string(index=False, float_format=lambda number: f"{number:,.4g}").splitlines()
     return _Outcome(plan, {DO_NOTHING: nothing, EXPECTED_VALUE_PLAN: expected})
 
 

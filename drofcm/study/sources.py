@@ -23,6 +23,7 @@ from drofcm.core.dims import DEMAND_SHOCK_DATA
 from drofcm.core.errors import Finding, InputError, raise_if_any, shorten, suggest
 from drofcm.core.units import Quantity, check_quantities
 from drofcm.data import find_dataset, load_catalogue, load_feeder
+from drofcm.fcm.catalogue import check_catalogue
 from drofcm.network.feeder import Feeder
 from drofcm.scenarios import ensemble
 from drofcm.siting.distance import straight_line
@@ -108,7 +109,7 @@ def load_sources(study: StudyFile, folder: Path, where: Where = dotted) -> Sourc
     folders = {kind: attempt(_folder, study, folder, kind, where) for kind in ("feeder", "catalogue", "area")}
     table = attempt(load_feeder, folders["feeder"]) if folders["feeder"] else None
     feeder = None if table is None else attempt(Feeder.from_tables, table)
-    catalogue = attempt(load_catalogue, folders["catalogue"]) if folders["catalogue"] else None
+    catalogue = attempt(_catalogue, folders["catalogue"]) if folders["catalogue"] else None
     layers: dict[str, gpd.GeoDataFrame] = {}
     for kind in ("suppliers", "hubs", "buses") if folders["area"] else ():
         layer = attempt(_layer, study, folders["area"], kind, where)
@@ -147,6 +148,12 @@ def _beside(folder: Path, name: str, key: str) -> Path:
         near = suggest(path.name, (file.name for file in path.parent.iterdir())) if path.parent.is_dir() else ""
         raise InputError([Finding(key, f"{name!r}: no such file beside the study file", near)])
     return path
+
+
+def _catalogue(folder: Path) -> xr.Dataset:
+    table = load_catalogue(folder)
+    raise_if_any(check_catalogue(table))
+    return table
 
 
 def _layer(study: StudyFile, area: Path, kind: Any, where: Where) -> gpd.GeoDataFrame:

@@ -1,0 +1,46 @@
+"""A problem in SMPS format from its files to its answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from drofcm.blocks.smps import read_smps
+from drofcm.risk.measures import CVaR, Expectation
+from drofcm.solve.method import solve_blocks
+from drofcm.solve.result import Result
+
+__all__ = ["solve_smps"]
+
+
+def solve_smps(
+    file: Path,
+    *,
+    stochastic: Path | None = None,
+    reading: Any = "standard",
+    cvar: float = 0.0,
+    alpha: float = 0.9,
+    **settings: Any,
+) -> Result:
+    """Read and solve a two-stage problem.
+
+    Parameters
+    ----------
+    file
+        Common stem of the files, or one of them.
+    stochastic
+        The .sto file, where its name differs.
+    reading
+        What a scenario changes; see `drofcm.read_smps`.
+    cvar, alpha
+        Weight and confidence level of CVaR; the expectation has the rest of the weight.
+    **settings
+        As `drofcm.solve.method.solve_blocks`.
+
+    Raises
+    ------
+    InputError
+        With every fault of the files.
+    """
+    blocks = read_smps(file, stochastic=stochastic, reading=reading)
+    return solve_blocks(blocks, (1 - cvar) * Expectation() + cvar * CVaR(alpha), **settings)
