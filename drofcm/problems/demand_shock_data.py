@@ -128,8 +128,10 @@ def _withdrawal_box(data: xr.Dataset, follow_limit: xr.DataArray) -> tuple[xr.Da
 def expected_value(data: xr.Dataset) -> xr.Dataset:
     """The mean of all events as one scenario, with the requirement computed anew.
 
-    The plan for it is the yardstick of the value of the stochastic solution (Birge 1982). Availability and energisation
-    become shares, so the data are no event and must not be checked as one.
+    The plan for it is the yardstick of the value of the stochastic solution (Birge 1982). Energisation becomes a share:
+    it scales loads, supply and withdrawals, whose means it gives. A hub is available where it is so more often than
+    not: a share of a module cannot be sent, so the mean would close every hub that ever fails. The data are no event
+    and must not be checked as one.
 
     Parameters
     ----------
@@ -141,6 +143,8 @@ def expected_value(data: xr.Dataset) -> xr.Dataset:
     for name in (*UNCERTAIN, "travel_time"):
         if name in data and "scenario" in data[name].dims and name != "requirement":
             value = (weight * data[name]).sum("scenario").drop_attrs()
+            if name == "hub_available":
+                value = (value >= 0.5).astype(data[name].dtype)
             mean[name] = value.expand_dims(scenario=[0]).assign_attrs(data[name].attrs)
     mean["probability"] = ("scenario", [1.0], weight.attrs)
     mean["requirement"] = requirement(mean, float(data["requirement"].attrs.get("margin", 1.25)))

@@ -230,7 +230,7 @@ def _network(lp: _LinearProgram, f: Figures, s: int, here: list[str]) -> None:
         lost = {i: (1 - live[i]) * f("base_load", i) for i in f.nodes}
         lost_q = {i: (1 - live[i]) * f("base_reactive", i) for i in f.nodes}
         for b in f.buses:
-            if f("monitored_bus", b) != 1 or f("energised", s, b) != 1:
+            if f("monitored_bus", b) != 1 or f("energised", s, b) == 0:
                 continue
             lp.variable(("slack", b, t), 0, None, f("slack_penalty") * f("step_length", t))
             fall = [(2 * f("path_resistance", b, i) * a, k) for i in here for a, k in active[i]]
