@@ -231,7 +231,7 @@ def _assemble(
     stages: Stages, stochastics: Stochastics, scenarios: Sequence[tuple[float, Changes]], paths: Mapping[str, Path]
 ) -> TwoStageBlocks:
     log = stages.log
-    recourse = _Recourse(stages, stochastics.where)
+    recourse = _Recourse(stages, (element for element, _ in stochastics.where))
     built = tuple(recourse.scenario(changes) for _, changes in scenarios)
     _check_bounds(stages, stochastics, scenarios, built)
     log.stop()
@@ -304,5 +304,5 @@ def _check_bounds(
         for at in np.flatnonzero(scenario.lower > scenario.upper).tolist():
             side = ("upper", at) if ("upper", at) in changes else ("lower", at)
             bounds = f"lower bound {scenario.lower[at]:g} above upper {scenario.upper[at]:g}"
-            what = f"column {stages.names[1][at]!r}: {bounds} in scenario {number}"
-            stages.log.error(stochastics.where[side], what)
+            what = f"column '{stages.names[1][at]}': {bounds} in scenario {number}"
+            stages.log.error(stochastics.where[side, changes[side]], what)

@@ -147,13 +147,14 @@ class Stages:
         self.core, self.periods, self.log = core, periods, log
         self.row_at = _within(periods.second_row)
         self.column_at = _within(periods.second_column)
-        columns = np.array(list(core.columns), dtype=str)
-        self.names = [columns[~periods.second_column], columns[periods.second_column]]
+        columns, rows = list(core.columns), list(core.rows)
+        names = np.array(columns, dtype=str)
+        self.names = [names[~periods.second_column], names[periods.second_column]]
         self.sign = -1.0 if core.maximise else 1.0
         for (row, column), where in core.lines.items():
             if row >= 0 and periods.second_column[column] and not periods.second_row[row]:
-                name, label = list(core.columns)[column], list(core.rows)[row]
-                log.error(where, f"row {label!r} of the first period holds column {name!r} of the second")
+                what = f"row {rows[row]!r} of the first period holds column {columns[column]!r} of the second"
+                log.error(where, what)
         lower, upper = column_bounds(*(_dense(given, len(columns)) for given in (core.lower, core.upper)))
         for j in np.flatnonzero(lower > upper).tolist():
             what = f"column {columns[j]!r}: lower bound {lower[j]:g} above upper {upper[j]:g}"

@@ -112,7 +112,7 @@ class Stochastics:
     reading
         What a realisation starts from, see `read_smps`.
     where
-        Every element that some scenario changes -> file and line of its last entry.
+        Every element that some scenario changes, and the value it takes -> file and line of the last such entry.
     """
 
     def __init__(self, path: Path, layout: Layout, reading: Reading, stages: Stages, log: Log) -> None:
@@ -120,7 +120,7 @@ class Stochastics:
         self._blocks: dict[tuple[str, ...], _Block] = {}
         self._listed = _Block("the scenarios", str(path))
         self._names: dict[str, int] = {}
-        self.where: dict[Element, str] = {}
+        self.where: dict[tuple[Element, float], str] = {}
         self._owner: dict[Element, _Block] = {}
         self._target: dict[Element, float] | None = None
         self._fresh: set[Element] = set()
@@ -253,9 +253,10 @@ class Stochastics:
         """What an entry changes; nothing where it is faulty or concerns an ignored row."""
         core = self.stages.core
         if _is_random_bound(entry) and not (len(entry) == 3 and entry[0] in core.columns):
+            value = number_of(entry[-1])
             for element in self._bound_elements(record, entry[0], entry[-2]):
-                self.where[element] = record.where
-                yield element, number_of(entry[-1])
+                self.where[element, value] = record.where
+                yield element, value
             return
         for label, word in zip(entry[1::2], entry[2::2], strict=True):
             row = core.row(record, label)
@@ -264,10 +265,10 @@ class Stochastics:
             if row >= 0 and not self.stages.periods.second_row[row]:
                 self.log.error(record.where, f"row {label!r} of the first period cannot be random")
                 continue
-            found = self._element(record, entry[0], row)
+            found, value = self._element(record, entry[0], row), number_of(word)
             if found is not None:
-                self.where[found] = record.where
-                yield found, number_of(word)
+                self.where[found, value] = record.where
+                yield found, value
 
     def _bound_elements(self, record: Record, kind: str, name: str) -> Iterator[Element]:
         core, stages = self.stages.core, self.stages
