@@ -40,6 +40,10 @@ def check(data: xr.Dataset) -> list[Finding]:
     findings = check_quantities(data, DEMAND_SHOCK_DATA)
     faulty = {name for name in DEMAND_SHOCK_DATA if any(f"[{name!r}]" in f.where for f in errors_of(findings))}
     faulty |= {name for name in DEMAND_SHOCK_DATA if name not in data}
+    astray = list(_labels(data)) if {"node", "bus"} <= data.indexes.keys() else []
+    if astray:
+        # nothing at the nodes can be looked up
+        return findings + astray
     for reads, rule in _RULES:
         if not faulty.intersection(reads):
             findings += rule(data)
@@ -63,12 +67,13 @@ def _labels(data: xr.Dataset) -> Iterator[Finding]:
 
 
 def _horizon(data: xr.Dataset) -> Iterator[Finding]:
-    horizon = float(data["step_length"].sum())
-    beyond = data["stabilise_within"] >= horizon
-    if bool(beyond.any()):
+    ends = step_end(data)
+    late = data["stabilise_within"] > float((ends - data["step_length"]).max()) + _TOLERANCE
+    if bool(late.any()):
         yield Finding(
             "data['stabilise_within']",
-            f"T_i reaches beyond the horizon of {horizon:g} h at {labels_where(beyond)}: nothing would be checked",
+            f"no step starts at or after T_i at {labels_where(late)}: the horizon of {float(ends.max()):g} h would not "
+            "show whether the node is stable",
             "add steps, or shorten T_i",
         )
 
@@ -78,10 +83,10 @@ def _hubs(data: xr.Dataset) -> Iterator[Finding]:
     if bool(both.any()):
         yield Finding("data['hub_forced_in']", f"forced in and out at once: {labels_where(both)}", "choose one")
     least, most = float(data["hub_minimum"]), float(data["hub_maximum"])
+    usable = int((data["hub_forced_out"] == 0).sum())
     if least > most:
         yield Finding("data['hub_minimum']", f"{least:g} hubs at least and {most:g} at most contradict each other")
-    usable = int((data["hub_forced_out"] == 0).sum())
-    if least > usable:
+    elif least > usable:
         yield Finding("data['hub_minimum']", f"{least:g} hubs are asked for, {usable} may be opened")
     forced = int(data["hub_forced_in"].sum())
     if forced > most:
@@ -144,16 +149,23 @@ def _voltages(data: xr.Dataset) -> Iterator[Finding]:
 def _flows(data: xr.Dataset) -> Iterator[Finding]:
     # with every change unserved or unabsorbed at the node the flows stay below those before the event, so a base case
     # within the polygon leaves a feasible recourse for every plan
-    sides = polygon()
-    p, q = data["flow_base"], data["flow_base_reactive"]
-    over = (sides["cos"] * p + sides["sin"] * q > sides["apothem"] * data["rating"]).any("side")
-    over &= data["monitored_line"] == 1
+    over = _overloaded(data, data["flow_base"], data["flow_base_reactive"])
     if bool(over.any()):
         yield Finding(
             "data['rating']",
-            f"lines carry over {float(sides['apothem']):.1%} of their rating before the event: {labels_where(over)}",
+            f"before the event over {float(polygon()['apothem']):.1%} of the rating is taken: {labels_where(over)}",
             "raise the rating, or do not monitor these lines",
         )
+
+
+def _overloaded(data: xr.Dataset, p: xr.DataArray, q: xr.DataArray) -> xr.DataArray:
+    """Whether a monitored line would lie outside the inner polygon of its rating."""
+    sides = polygon()
+    over = xr.zeros_like(p, dtype=bool)
+    for side in range(sides.sizes["side"]):
+        chosen = sides.isel(side=side, drop=True)
+        over |= chosen["cos"] * p + chosen["sin"] * q > sides["apothem"] * data["rating"] + _TOLERANCE
+    return over & (data["monitored_line"] == 1)
 
 
 def _reach(data: xr.Dataset) -> Iterator[Finding]:
@@ -177,15 +189,10 @@ def _base_feasible_after(data: xr.Dataset) -> Iterator[Finding]:
     drop = data["shock"].clip(max=0)
     active = live * drop - (1 - live) * at_node["base_load"]
     reactive = live * at_node["tan_phi"] * drop - (1 - live) * at_node["base_reactive"]
-    sides = polygon()
     p = data["flow_base"] + (data["downstream"] * active).sum("node")
     q = data["flow_base_reactive"] + (data["downstream"] * reactive).sum("node")
-    room = sides["apothem"] * data["rating"]
-    over = xr.zeros_like(p, dtype=bool)
-    for side in range(sides.sizes["side"]):
-        chosen = sides.isel(side=side, drop=True)
-        over |= chosen["cos"] * p + chosen["sin"] * q > room + _TOLERANCE
-    over &= data["monitored_line"] == 1
+    # a line that is overloaded before the event is named there
+    over = _overloaded(data, p, q) & ~_overloaded(data, data["flow_base"], data["flow_base_reactive"])
     if bool(over.any()):
         yield Finding(
             "data['rating']",
@@ -194,21 +201,9 @@ def _base_feasible_after(data: xr.Dataset) -> Iterator[Finding]:
         )
 
 
-def _steps(data: xr.Dataset) -> Iterator[Finding]:
-    ends = step_end(data)
-    if not bool((data["stabilise_within"] <= ends.isel(time=-1) - data["step_length"].isel(time=-1) + 1e-9).all()):
-        yield Finding(
-            "data['stabilise_within']",
-            "no step starts at or after T_i: stability would never be tested",
-            "let a step start at or after T_i",
-        )
-
-
 _RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
     (("probability",), _probabilities),
-    ((), _labels),
     (("stabilise_within", "step_length"), _horizon),
-    (("stabilise_within", "step_length"), _steps),
     (("hub_forced_in", "hub_forced_out", "hub_minimum", "hub_maximum"), _hubs),
     (("shock", "shock_high", "shock_low", "base_load", "energised", "requirement"), _events),
     (("stores", "absorbs", "travels"), _technologies),

@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar
 import geopandas as gpd
 import numpy as np
 import xarray as xr
+from pyproj import CRS
 from pyproj.exceptions import CRSError
 from shapely.geometry import LineString
 
@@ -111,11 +112,13 @@ def load_sources(study: StudyFile, folder: Path, where: Where = dotted) -> Sourc
     feeder = None if table is None else attempt(Feeder.from_tables, table)
     catalogue = attempt(_catalogue, folders["catalogue"]) if folders["catalogue"] else None
     layers: dict[str, gpd.GeoDataFrame] = {}
-    for kind in ("suppliers", "hubs", "buses") if folders["area"] else ():
-        layer = attempt(_layer, study, folders["area"], kind, where)
+    for kind in ("suppliers", "hubs", "buses"):
+        layer = attempt(load_layer, area / f"{kind}.gpkg", kind=kind) if (area := folders["area"]) else None
         if layer is not None:
             layers[kind] = layer
-    distance = attempt(_distance, study, folder, layers, where) if {"suppliers", "hubs"} <= layers.keys() else None
+    layers = attempt(_projected, study, layers, where) or layers
+    located = {"suppliers", "hubs"} <= layers.keys() and all(layer.crs.is_projected for layer in layers.values())
+    distance = attempt(_distance, study, folder, layers, where) if located else None
     events = attempt(_events, study, folder, where) if study.events.file is not None else None
     attempt.findings += _label_findings(study, feeder, catalogue, layers, events, where)
     raise_if_any(attempt.findings)
@@ -156,13 +159,18 @@ def _catalogue(folder: Path) -> xr.Dataset:
     return table
 
 
-def _layer(study: StudyFile, area: Path, kind: Any, where: Where) -> gpd.GeoDataFrame:
-    layer = load_layer(area / f"{kind}.gpkg", kind=kind)
+def _projected(study: StudyFile, layers: Mapping[str, gpd.GeoDataFrame], where: Where) -> dict[str, gpd.GeoDataFrame]:
+    """The layers in the CRS of the study, in which distances are measured."""
+    named, key = study.area.crs, where(("area", "crs"))
     try:
-        return layer.to_crs(study.area.crs)
+        crs = CRS.from_user_input(named)
     except CRSError:
-        key = where(("area", "crs"))
-        raise InputError([Finding(key, f"{study.area.crs!r} is not a CRS", "for example EPSG:32618")]) from None
+        raise InputError([Finding(key, f"{named!r} is not a CRS", "for example EPSG:32618")]) from None
+    if not crs.is_projected:
+        near = [layer.estimate_utm_crs().to_string() for layer in layers.values()]
+        fix = f"give a projected one, here {near[-1]}" if near else "give a projected one"
+        raise InputError([Finding(key, f"the CRS {named} is geographic: a degree is no distance", fix)])
+    return {kind: layer.to_crs(crs) for kind, layer in layers.items()}
 
 
 def _distance(study: StudyFile, folder: Path, layers: Mapping[str, gpd.GeoDataFrame], where: Where) -> xr.DataArray:
