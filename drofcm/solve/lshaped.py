@@ -285,7 +285,9 @@ class _Search:
         stuck = seen and short.sum() > max(_STUCK * short_before.sum(), _SHARE * self._allowed)
         if stuck:
             # what no cut reaches joins the master, where it is exact
-            self._master.keep([int(np.argmax(short))])
+            order = np.argsort(-short, kind="stable")
+            left = short.sum() - np.concatenate([[0.0], np.cumsum(short[order])[:-1]])
+            self._master.keep(order[left > _SHARE * self._allowed].tolist())
 
     def _short(self, cost: Vector, bound: Vector) -> Vector:
         """By how much the cuts of every scenario fall short of its cost, weighted by the risk measure, (S)."""

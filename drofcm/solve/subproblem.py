@@ -274,12 +274,12 @@ class Subproblem:
                 centre, best = gradient, value
                 radius = min(2 * radius, 1.0) if step else radius
             else:
-                radius /= 1.5
+                radius = max(radius / 1.5, _LEAST_RADIUS)
             known = (*request.points, *points)
             if step + 1 == request.steps or not known or request.target - best <= request.close:
                 break
             gradient, model = _next_gradient(known, request.x, centre, radius)
-            if model - best <= max(request.close, _LAGRANGIAN_GAP * abs(best)) / 2:
+            if model - best <= 1e-7 * abs(best):
                 break
         keep = sorted(cuts, key=lambda cut: -(cut[0] + float(cut[1] @ request.x)))[:_KEPT_CUTS]
         return tuple(keep), tuple(points)
@@ -300,6 +300,9 @@ class Subproblem:
 
 _RADIUS = 0.1
 """First trust region, as a share of the largest component of the gradient."""
+
+_LEAST_RADIUS = 2e-3
+"""The trust region is not made smaller than this."""
 
 _KEPT_CUTS = 2
 """Lagrangian cuts handed back: the best at the point."""
