@@ -9,6 +9,11 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from tiny import TINY
+from typer.testing import CliRunner
+
+from drofcm.cli import app
+from drofcm.study.folder import RunFolder
 
 ROOT = Path(__file__).resolve().parents[1]
 OUTSIDE = {"benchmarks": "benchmarks", "browser": "chromium"}
@@ -41,6 +46,18 @@ def chromium() -> str:
     if path is None:
         pytest.skip("no browser: chromium is not on the path")
     return path
+
+
+@pytest.fixture(scope="session")
+def tiny_told(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, str]:
+    """The run of the tiny study by the command line, and what was shown; tests read it and change nothing."""
+    folder = tmp_path_factory.mktemp("tiny")
+    study = folder / "study.yaml"
+    study.write_text(TINY, encoding="utf-8")
+    told = CliRunner().invoke(app, ["run", str(study), "--runs", str(folder / "runs")])
+    assert told.exit_code == 0, told.output
+    (path,) = (folder / "runs").iterdir()
+    return RunFolder(path), told.stdout
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

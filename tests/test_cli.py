@@ -15,21 +15,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+from tiny import TINY
 from typer.testing import CliRunner
 
 from drofcm.cli import app
 from drofcm.config import json_schema, load_study
 from drofcm.study.folder import RunFolder
-
-TINY = """\
-name: tiny
-seed: 7
-data_centres:
-  - {bus: "4", rating_mw: 1.6}
-  - {bus: "24", rating_mw: 2.0, running_mw: 0.4}
-events: {scenarios: 3, fault_lines: ["3-23", "30-31"]}
-steps_min: [{count: 3, length: 10}, {count: 2, length: 60}]
-"""
 
 
 def call(*arguments: object) -> tuple[int, str, str]:
@@ -144,20 +135,20 @@ def test_no_plan_exists(tmp_path: Path) -> None:
     assert not (tmp_path / "runs").exists()
 
 
-def test_run_evaluate_and_report(tmp_path: Path) -> None:
-    study = write(tmp_path)
-    code, shown, _ = call("run", study, "--runs", tmp_path / "runs")
-    assert code == 0
-    (path,) = (tmp_path / "runs").iterdir()
-    assert str(path / "report.html") in shown
+def test_run_evaluate_and_report(tmp_path: Path, tiny_told: tuple[RunFolder, str]) -> None:
+    run, shown = tiny_told
+    study = run.path.parents[1] / "study.yaml"
+    assert str(run.path / "report.html") in shown
     assert "optimal:" in shown
-    code, shown, _ = call("evaluate", study, path / "tables" / "shipments.csv")
+    code, shown, _ = call("evaluate", study, run.path / "tables" / "shipments.csv")
     assert code == 0
-    objective = RunFolder(path).provenance["objective"]
+    objective = run.provenance["objective"]
     assert f"{objective / 1e3:,.1f}" in shown
-    code, shown, _ = call("report", path)
-    assert (code, shown.strip()) == (0, str(path / "report.html"))
-    code, shown, _ = call("run", study, "--runs", tmp_path / "runs")
+    copy = tmp_path / run.path.name
+    shutil.copytree(run.path, copy)
+    code, shown, _ = call("report", copy)
+    assert (code, shown.strip()) == (0, str(copy / "report.html"))
+    code, shown, _ = call("run", study, "--runs", run.path.parent)
     assert code == 0
     assert "nothing was solved" in shown
 

@@ -48,11 +48,21 @@ def _check_supply_follows(found: Solution) -> None:
     assert float(found.first_stage.shipped.sum()) == 0
 
 
+def _check_swing(found: Solution) -> None:
+    at_node = found.recourse.sel(scenario=0, node="3")
+    assert at_node.supply_follow.values == pytest.approx([0.17, -0.23, -0.25], abs=1e-6)
+    assert at_node.unserved_flexible.values == pytest.approx([0.23, 0, 0], abs=1e-6)
+    assert at_node.unabsorbed.values == pytest.approx([0, 0.05, 0.03], abs=1e-6)
+    assert at_node.charge.sel(fcm="battery").values == pytest.approx([0, 0.22, 0.22], abs=1e-6)
+    assert at_node.stabilised == 1
+
+
 _CHECKS = {
     "drop_raises_voltage": _check_drop_raises_voltage,
     "two_waves": _check_two_waves,
     "bus_cut_off": _check_bus_cut_off,
     "supply_follows": _check_supply_follows,
+    "swing": _check_swing,
 }
 
 

@@ -19,7 +19,6 @@ from cases.loader import load_case
 from cases.model import solve
 from validate.mutants import DATA, PAGE, Mutant, load, mutants
 
-from drofcm.core.errors import DrofcmError
 from drofcm.validate.certificate import certify
 
 EQUIVALENT: dict[str, str] = {}
@@ -55,7 +54,7 @@ def references(mutant: Mutant) -> Iterator[Reference]:
     if mutant.function == "place_modules":
         yield reference("stress", (("hub_forced_out", (1.0, 0.0)),))
         yield reference("stress", (("budget", 2000.0),))
-    for name in ("stress", "enumerated", "two_waves", "bus_cut_off", "drop_raises_voltage", "supply_follows"):
+    for name in ("stress", "enumerated", "two_waves", "bus_cut_off", "drop_raises_voltage", "supply_follows", "swing"):
         yield reference(name)
 
 
@@ -63,8 +62,9 @@ def why_caught(page: ModuleType, case: Reference) -> str | None:
     """What gives the page away on this case; None if it solves the case as it should."""
     try:
         found, weights = solve(case.data, case.risk, page)
-    except (DrofcmError, ValueError, KeyError, TypeError, AttributeError, NotImplementedError) as error:
-        return f"{type(error).__name__}"
+    except Exception as error:
+        # whatever a changed page stumbles over gives it away; that the page as it is does not has a test of its own
+        return type(error).__name__
     if found.objective != pytest.approx(case.objective, rel=1e-5):
         return f"objective {found.objective:.2f} instead of {case.objective:.2f}"
     certificate = certify(
