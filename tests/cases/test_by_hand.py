@@ -37,6 +37,13 @@ def _check_bus_cut_off(found: Solution) -> None:
     assert float(found.terms.cost_voltage_slack.sel(scenario=0)) == pytest.approx(0, abs=1e-6)
 
 
+def _check_capacitor_cut_off(found: Solution) -> None:
+    slack = found.recourse.voltage_slack.sel(scenario=0)
+    assert slack.sel(bus="4").values == pytest.approx([0.002001] * 3, abs=1e-9)
+    assert float(slack.fillna(0).drop_sel(bus="4").sum()) == pytest.approx(0, abs=1e-9)
+    assert float(found.terms.cost_voltage_slack.sel(scenario=0)) == pytest.approx(4002, rel=1e-5)
+
+
 def _check_supply_follows(found: Solution) -> None:
     follow = found.recourse.supply_follow
     assert follow.sel(scenario=0, node="3").values == pytest.approx([0.2, 0.4, 0.4], abs=1e-6)
@@ -61,6 +68,7 @@ _CHECKS = {
     "drop_raises_voltage": _check_drop_raises_voltage,
     "two_waves": _check_two_waves,
     "bus_cut_off": _check_bus_cut_off,
+    "capacitor_cut_off": _check_capacitor_cut_off,
     "supply_follows": _check_supply_follows,
     "swing": _check_swing,
 }

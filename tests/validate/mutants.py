@@ -67,19 +67,29 @@ def load(mutant: Mutant) -> ModuleType:
     """The problem page with the change, beside the unchanged one."""
     tree = ast.parse(_source(mutant.module))
     _replace(tree, *list(_places(tree))[mutant.index][2:])
-    changed = ModuleType(mutant.module)
-    changed.__file__ = str(_path(mutant.module))
-    exec(compile(ast.fix_missing_locations(tree), changed.__file__, "exec"), changed.__dict__)
-    if mutant.module == PAGE:
-        return changed
-    page, original = ModuleType(PAGE), sys.modules[DATA]
-    page.__file__ = str(_path(PAGE))
-    sys.modules[DATA] = changed
+    changed = _executed(mutant.module, tree)
+    return changed if mutant.module == PAGE else _page_on(changed)
+
+
+def unchanged() -> ModuleType:
+    """The problem page and its data, loaded as mutants are."""
+    return _page_on(_executed(DATA, ast.parse(_source(DATA))))
+
+
+def _page_on(data: ModuleType) -> ModuleType:
+    original = sys.modules[DATA]
+    sys.modules[DATA] = data
     try:
-        exec(compile(_source(PAGE), page.__file__, "exec"), page.__dict__)
+        return _executed(PAGE, ast.parse(_source(PAGE)))
     finally:
         sys.modules[DATA] = original
-    return page
+
+
+def _executed(name: str, tree: ast.Module) -> ModuleType:
+    module = ModuleType(name)
+    module.__file__ = str(_path(name))
+    exec(compile(ast.fix_missing_locations(tree), module.__file__, "exec"), module.__dict__)
+    return module
 
 
 def _path(module: str) -> Path:

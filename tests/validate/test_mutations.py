@@ -15,13 +15,29 @@ from typing import Any
 import pytest
 import xarray as xr
 from cases.enumeration import Enumeration
-from cases.loader import load_case
+from cases.loader import BY_HAND, load_case
 from cases.model import solve
-from validate.mutants import DATA, PAGE, Mutant, load, mutants
+from validate.mutants import DATA, PAGE, Mutant, load, mutants, unchanged
 
 from drofcm.validate.certificate import certify
 
-EQUIVALENT: dict[str, str] = {}
+TIGHTENS = "the row follows from the others; without it the relaxation is weaker, the problem is the same"
+WIDER_BOX = "rows are kept for a wider range of withdrawals, and a row that cannot be violated changes nothing"
+EQUIVALENT: dict[str, str] = {
+    "stabilise: sign: data.surge - data.stability_band  ->  data.surge + data.stability_band": (
+        "a node that is not stabilised is let off further, but what is unserved never exceeds the surge"
+    ),
+    "stabilise: sign: data.surplus_limit - data.stability_band  ->  data.surplus_limit + data.stability_band": (
+        "a node that is not stabilised is let off further, but what is unabsorbed never exceeds its bound"
+    ),
+    "stabilise: comparison: data.cover_surge > 0  ->  data.cover_surge <= 0": TIGHTENS,
+    "stabilise: comparison: data.cover_drop > 0  ->  data.cover_drop <= 0": TIGHTENS,
+    "_withdrawal_box: sign: live * limit - data['cut_off_load']  ->  live * limit + data['cut_off_load']": WIDER_BOX,
+    "_withdrawal_box: sign: -limit  ->  limit": (
+        "by the balance, supply less what is unabsorbed is at least the drop and the power of the modules, negative; "
+        "that is the bound the mutant has, closer than the one of the page"
+    ),
+}
 """Mutants that are no other problem, and why."""
 
 EVERY = 15
@@ -54,7 +70,7 @@ def references(mutant: Mutant) -> Iterator[Reference]:
     if mutant.function == "place_modules":
         yield reference("stress", (("hub_forced_out", (1.0, 0.0)),))
         yield reference("stress", (("budget", 2000.0),))
-    for name in ("stress", "enumerated", "two_waves", "bus_cut_off", "drop_raises_voltage", "supply_follows", "swing"):
+    for name in ("stress", "enumerated", *BY_HAND):
         yield reference(name)
 
 
@@ -86,8 +102,7 @@ def survives(mutant: Mutant) -> bool:
 
 
 def test_the_page_itself_is_not_caught() -> None:
-    page = pytest.importorskip(PAGE)
-    assert why_caught(page, reference("stress")) is None
+    assert why_caught(unchanged(), reference("stress")) is None
 
 
 def test_equivalent_mutants_exist() -> None:
