@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import pandas as pd
 import xarray as xr
 from linopy.expressions import LinearExpression
 
-from drofcm.blocks.form import TwoStageBlocks, extract
+from drofcm.blocks.form import TwoStageBlocks, extract, join
 from drofcm.core.dims import SCENARIO
 from drofcm.core.errors import InfeasibleError, ModelError
 from drofcm.dsl.guard import StageModel, v1_semantics, watched
@@ -29,6 +30,9 @@ from drofcm.solve.recourse import check_first_stage, result_at
 from drofcm.solve.result import Result
 
 __all__ = ["TwoStageProgram", "solve"]
+
+_CHUNK = 200
+"""Scenarios that are assembled at a time: beyond, memory grows and time per scenario does not fall."""
 
 StageFunction = Callable[[Stage, xr.Dataset], Any]
 
@@ -139,15 +143,32 @@ class TwoStageProgram:
         self._extract(declared)
         return self._with_risk(declared, risk or Expectation(), ambiguity or Nominal())
 
-    def blocks(self) -> TwoStageBlocks:
+    def blocks(self, client: Any = None, chunk: int | None = None) -> TwoStageBlocks:
         """The program as canonical matrices with the way back to labels.
+
+        Parameters
+        ----------
+        client
+            A `dask.distributed.Client` on whose workers the chunks are assembled. The stage functions travel there, so
+            they must stand at module level or be picklable otherwise.
+        chunk
+            Scenarios assembled at a time; None takes as many as keep the assembly small. Blocks do not depend on it.
 
         Raises
         ------
         ModelError
-            If a stage breaks a rule of the language, or scenarios are coupled.
+            If a stage breaks a rule of the language, scenarios are coupled, or a stage function is not pure.
         """
-        return self._extract(self._declare())
+        count = self.data.sizes[SCENARIO]
+        size = chunk if chunk is not None else _CHUNK
+        if size < 1:
+            raise ValueError(f"chunk must be at least 1, got {chunk!r}")
+        parts = [self._part(slice(begin, begin + size)) for begin in range(0, count, size)]
+        if client is None:
+            chunks = [part._assemble() for part in parts]
+        else:
+            chunks = client.gather(client.map(_assembled, parts, pure=False))
+        return join(chunks, self.probability)
 
     def solve(
         self,
@@ -203,10 +224,9 @@ class TwoStageProgram:
         InputError
             If the checkpoint belongs to another problem.
         """
-        declared = self._declare()
         try:
             return solve_blocks(
-                self._extract(declared),
+                self.blocks(client),
                 risk,
                 ambiguity,
                 method=method,
@@ -220,7 +240,7 @@ class TwoStageProgram:
                 progress=progress,
             )
         except InfeasibleError as error:
-            model = self._with_risk(declared, risk or Expectation(), ambiguity or Nominal())
+            model = self._with_risk(self._declare(), risk or Expectation(), ambiguity or Nominal())
             raise InfeasibleError(str(error), infeasibility_listing(model)) from None
 
     def evaluate(
@@ -262,6 +282,15 @@ class TwoStageProgram:
                 "versions": versions(),
             },
         )
+
+    def _part(self, scenarios: slice) -> TwoStageProgram:
+        """The same declaration on some of the scenarios; their probabilities no longer sum to one."""
+        part = copy.copy(self)
+        part.data = self.data.isel({SCENARIO: scenarios})
+        return part
+
+    def _assemble(self) -> TwoStageBlocks:
+        return self._extract(self._declare())
 
     def _declare(self) -> _Declared:
         model = StageModel()
@@ -323,6 +352,10 @@ class TwoStageProgram:
                 objective = objective - constant + constant * one
             model.add_objective(objective)
         return model
+
+
+def _assembled(part: TwoStageProgram) -> TwoStageBlocks:
+    return part._assemble()
 
 
 def solve(problem: TwoStageProgram | TwoStageBlocks, **settings: Any) -> Result:

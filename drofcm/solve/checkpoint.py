@@ -9,6 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pickle
+import zipfile
+import zlib
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -18,13 +22,16 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from drofcm.blocks.form import FirstStage, Scenario, TwoStageBlocks
-from drofcm.core.errors import Finding, InputError
+from drofcm.core.errors import Finding, InputError, SolveError
 from drofcm.risk.ambiguity import AmbiguitySet
 from drofcm.risk.measures import RiskMeasure
 
-__all__ = ["Learnt", "problem_hash", "read", "write"]
+__all__ = ["Learnt", "expect", "problem_hash", "read", "write"]
 
 Vector = npt.NDArray[np.float64]
+
+_FACTS = ("lower", "lower_origin", "upper", "phase", "iteration")
+_ARRAYS = ("scenario", "constant", "bounds_cost", "floor", "kept", "plan")
 
 
 @dataclass(frozen=True)
@@ -67,49 +74,87 @@ class Learnt:
 
 def problem_hash(blocks: TwoStageBlocks, risk: RiskMeasure, ambiguity: AmbiguitySet) -> str:
     """A hash of all that determines the answer."""
-    digest = hashlib.sha256(f"{risk}|{ambiguity}".encode())
+    digest = hashlib.sha256(pickle.dumps((str(risk), str(ambiguity)), protocol=5))
+    # scenarios share what they have in common; that is read once
+    known: dict[int, bytes] = {}
     parts: list[FirstStage | Scenario] = [blocks.first_stage, *blocks.scenarios]
     for part in parts:
         for field in fields(part):
-            _update(digest, getattr(part, field.name))
-    _update(digest, blocks.probability.values)
+            value = getattr(part, field.name)
+            arrays = (value.indptr, value.indices, value.data) if isinstance(value, sp.csr_array) else (value,)
+            for array in arrays:
+                if id(array) not in known:
+                    known[id(array)] = _digest(array)
+                digest.update(known[id(array)])
+    digest.update(_digest(blocks.probability.values))
     return digest.hexdigest()
 
 
-def _update(digest: Any, value: Any) -> None:
-    if isinstance(value, sp.csr_array):
-        for array in (np.array(value.shape), value.indptr.astype(np.int64), value.indices.astype(np.int64), value.data):
-            digest.update(np.ascontiguousarray(array).tobytes())
-    else:
-        digest.update(np.ascontiguousarray(value).tobytes())
+def _digest(value: Any) -> bytes:
+    array = np.ascontiguousarray(value)
+    if array.dtype.kind == "i":
+        # scipy chooses the width of indices by size; it is no part of the problem
+        array = array.astype(np.int64)
+    return hashlib.sha256(f"{array.dtype.str}{array.shape}".encode() + array.tobytes()).digest()
+
+
+def expect(path: Path | None, resume: bool) -> None:
+    """Refuse a wish that the files do not fit: an old checkpoint without ``resume``, or ``resume`` without one.
+
+    Parameters
+    ----------
+    path
+        File of the checkpoint; None for none.
+    resume
+        Whether to go on from it.
+
+    Raises
+    ------
+    InputError
+        Naming the file.
+    """
+    if path is None:
+        if resume:
+            raise InputError([Finding("--resume", "needs the checkpoint to go on from", "add --checkpoint FILE")])
+        return
+    if resume and not path.exists():
+        raise InputError([Finding(str(path), "there is no such checkpoint", "leave --resume out to begin one")])
+    if path.exists() and not resume:
+        raise InputError(
+            [Finding(str(path), "a checkpoint is there already", "add --resume to go on from it, or delete it")]
+        )
+    if not path.parent.is_dir():
+        raise InputError([Finding(str(path), f"there is no folder {path.parent} for it", "make it first")])
 
 
 def write(path: Path, key: str, learnt: Learnt) -> None:
-    """Write a checkpoint; the file appears complete or not at all."""
-    cuts = learnt.gradients
+    """Write a checkpoint; the file appears complete or not at all.
+
+    Raises
+    ------
+    SolveError
+        If the file cannot be written; an earlier one is left as it was.
+    """
     temporary = path.with_name(path.name + ".part")
-    facts = {name: getattr(learnt, name) for name in ("lower", "lower_origin", "upper", "phase", "iteration")}
     try:
         with temporary.open("wb") as file:
-            np.savez(
-                file,
-                facts=np.array(json.dumps({**facts, "key": key})),
-                scenario=learnt.scenario,
-                constant=learnt.constant,
-                bounds_cost=learnt.bounds_cost,
-                floor=learnt.floor,
-                kept=learnt.kept,
-                plan=learnt.plan,
-                data=cuts.data,
-                indices=cuts.indices,
-                indptr=cuts.indptr,
-                shape=np.array(cuts.shape),
-            )
+            np.savez(file, allow_pickle=False, **_arrays(key, learnt))
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:
+        raise SolveError(f"the checkpoint {path} cannot be written: {error}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _arrays(key: str, learnt: Learnt) -> dict[str, Any]:
+    facts = {name: getattr(learnt, name) for name in _FACTS}
+    arrays = {name: getattr(learnt, name) for name in _ARRAYS}
+    cuts = learnt.gradients
+    stored = {"data": cuts.data, "indices": cuts.indices, "indptr": cuts.indptr, "shape": np.array(cuts.shape)}
+    return {"facts": np.array(json.dumps({**facts, "key": key})), **arrays, **stored}
 
 
 def read(path: Path, key: str) -> Learnt | None:
@@ -123,14 +168,21 @@ def read(path: Path, key: str) -> Learnt | None:
     if not path.exists():
         return None
     try:
+        # numpy hands back a bare array, without a way to close it, for a file that is no archive
+        if not zipfile.is_zipfile(path):
+            raise ValueError("it is cut short, or was never one")
         with np.load(path, allow_pickle=False) as stored:
             arrays = dict(stored)
-        facts = json.loads(str(arrays.pop("facts")))
-        shape = tuple(arrays.pop("shape").tolist())
-        gradients = sp.csr_array((arrays.pop("data"), arrays.pop("indices"), arrays.pop("indptr")), shape=shape)
-    except (OSError, ValueError, KeyError, EOFError) as error:
+        facts = json.loads(str(arrays["facts"]))
+        parts = (arrays["data"], arrays["indices"], arrays["indptr"])
+        gradients = sp.csr_array(parts, shape=tuple(arrays["shape"].tolist()))
+        learnt = Learnt(
+            gradients=gradients, **{name: arrays[name] for name in _ARRAYS}, **{name: facts[name] for name in _FACTS}
+        )
+        same = facts["key"] == key
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError([Finding(str(path), f"cannot be read as a checkpoint: {error}", "delete it")]) from error
-    if facts.pop("key") != key:
+    if not same:
         raise InputError(
             [
                 Finding(
@@ -140,4 +192,4 @@ def read(path: Path, key: str) -> Learnt | None:
                 )
             ]
         )
-    return Learnt(**arrays, **facts, gradients=gradients)
+    return learnt

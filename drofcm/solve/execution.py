@@ -1,17 +1,21 @@
 """Where scenarios are asked: in this process, in processes beside it, or on the Dask cluster that the user gives.
 
 All three run the same code and give the same kind of answer. Answers are pure functions of scenario and request, so
-whatever is lost with a worker is asked again. What workers keep in memory is a cache and nothing else.
+whatever is lost with a worker is asked again. The solvers that a worker keeps are a cache and nothing else; they live
+and die with the matrices they were made from.
 """
 
 from __future__ import annotations
 
+import multiprocessing.resource_tracker
 import os
+import pickle
 import signal
-import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError
-from contextlib import contextmanager
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError, Future
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 import loky
@@ -29,8 +33,14 @@ _ATTEMPTS = 5
 
 _BATCHES_PER_WORKER = 4
 
+_PATIENCE = 60.0
+"""Seconds for which a cluster may have no worker at all: schedulers of batch systems need time to start new ones."""
+
+_LOOK = 2.0
+"""Seconds between two looks at what is waited for."""
+
 Floors = dict[int, float]
-Block = tuple[FirstStage, tuple[tuple[int, object, Scenario], ...]]
+Numbered = tuple[int, object, Scenario]
 
 
 class Executor(Protocol):
@@ -58,22 +68,65 @@ def executor(blocks: TwoStageBlocks, client: Any = None, workers: int | None = N
     workers
         Local processes without a client; 1 stays in this process. None takes as many as there are cores, if there
         are scenarios enough to share.
+
+    Raises
+    ------
+    SolveError
+        If workers end again and again before anything is answered, or the cluster is gone.
     """
     labels = blocks.probability[SCENARIO].values.tolist()
     numbered = tuple(zip(range(len(labels)), labels, blocks.scenarios, strict=True))
     if client is not None:
-        yield _OnDask(client, blocks.first_stage, numbered)
+        cluster = _OnDask(client, blocks.first_stage, numbered)
+        try:
+            yield cluster
+        finally:
+            cluster.close()
         return
-    count = workers if workers is not None else (os.cpu_count() or 1)
-    count = min(count, max(1, len(numbered) // 2))
+    count = min(workers, len(numbered)) if workers is not None else min(loky.cpu_count(), len(numbered) // 2)
+    block = _Block(blocks.first_stage, numbered)
     if count <= 1:
-        yield _Here((blocks.first_stage, numbered))
+        yield _Here(block)
         return
-    processes = _Processes(count, (blocks.first_stage, numbered))
+    processes = _Processes(count, block)
     try:
         yield processes
     finally:
         processes.close()
+
+
+class _Block:
+    """Some scenarios and their solvers. Only matrices travel; solvers are made where they are first asked."""
+
+    def __init__(self, first_stage: FirstStage, scenarios: tuple[Numbered, ...]) -> None:
+        self._first_stage, self._scenarios = first_stage, scenarios
+        self.numbers = [number for number, _, _ in scenarios]
+        self._own: dict[int, Subproblem] = {}
+        # a task that was given up may still run in another thread of the worker when the block is asked again
+        self._alone = threading.Lock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Block, (self._first_stage, self._scenarios)
+
+    def __sizeof__(self) -> int:
+        """Bytes of the matrices: Dask decides by it where blocks go and when a worker is full."""
+        buffers: list[pickle.PickleBuffer] = []
+        head = pickle.dumps(self, protocol=5, buffer_callback=buffers.append)
+        return len(head) + sum(buffer.raw().nbytes for buffer in buffers)
+
+    def answers(self, requests: Mapping[int, Request]) -> dict[int, Answer]:
+        with self._alone:
+            return {number: self._solver(number).answer(request) for number, request in requests.items()}
+
+    def floors(self, numbers: Iterable[int]) -> Floors:
+        with self._alone:
+            return {number: self._solver(number).floor() for number in numbers}
+
+    def _solver(self, number: int) -> Subproblem:
+        if number not in self._own:
+            _, label, scenario = self._scenarios[self.numbers.index(number)]
+            self._own[number] = Subproblem(self._first_stage, scenario, label)
+        return self._own[number]
 
 
 class _Here:
@@ -81,44 +134,47 @@ class _Here:
 
     workers = 1
 
-    def __init__(self, block: Block) -> None:
-        self._own = _subproblems(block)
+    def __init__(self, block: _Block) -> None:
+        self._block = block
 
     def ask(self, requests: Mapping[int, Request]) -> dict[int, Answer]:
-        return {number: self._own[number].answer(request) for number, request in requests.items()}
+        return self._block.answers(requests)
 
     def floors(self) -> Floors:
-        return {number: own.floor() for number, own in self._own.items()}
-
-
-def _subproblems(block: Block) -> dict[int, Subproblem]:
-    first_stage, scenarios = block
-    return {number: Subproblem(first_stage, scenario, label) for number, label, scenario in scenarios}
+        return self._block.floors(self._block.numbers)
 
 
 # ---- processes beside this one --------------------------------------------------------------------------------------
 
-_resident: dict[int, Subproblem] = {}
+_resident: list[_Block] = []
 
 
-def _move_in(block: Block) -> None:
+def _move_in(block: _Block, parent: int) -> None:
     # Ctrl-C is for the process that asks
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _resident.update(_subproblems(block))
+    threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
+    _resident.append(block)
+
+
+def _leave_with(parent: int) -> None:
+    """End this process when the one that asks is gone; one that was killed can tell nobody."""
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os._exit(1)
 
 
 def _answer_resident(requests: Mapping[int, Request]) -> dict[int, Answer]:
-    return {number: _resident[number].answer(request) for number, request in requests.items()}
+    return _resident[0].answers(requests)
 
 
 def _floors_resident(numbers: Sequence[int]) -> Floors:
-    return {number: _resident[number].floor() for number in numbers}
+    return _resident[0].floors(numbers)
 
 
 class _Processes:
     """Processes that each hold all scenarios and take the next batch when they are free."""
 
-    def __init__(self, workers: int, block: Block) -> None:
+    def __init__(self, workers: int, block: _Block) -> None:
         self.workers = workers
         self._block = block
         self._pool: Any = None
@@ -128,26 +184,30 @@ class _Processes:
         return self._all(_answer_resident, batches)
 
     def floors(self) -> Floors:
-        return self._all(_floors_resident, _batches([number for number, _, _ in self._block[1]], self.workers))
+        return self._all(_floors_resident, _batches(self._block.numbers, self.workers))
 
     def close(self) -> None:
         if self._pool is not None:
-            self._pool.shutdown(wait=False, kill_workers=True)
+            self._pool.shutdown(wait=True, kill_workers=True)
             self._pool = None
 
     def _all(self, function: Any, batches: list[Any]) -> dict[int, Any]:
         done: dict[int, Any] = {}
         failures = 0
         while batches:
-            if self._pool is None:
-                self._pool = loky.ProcessPoolExecutor(self.workers, initializer=_move_in, initargs=(self._block,))
             left, known = [], len(done)
-            futures = [(batch, self._submit(function, batch)) for batch in batches]
-            for batch, future in futures:
-                try:
-                    done |= future.result()
-                except BrokenProcessPool:
-                    left.append(batch)
+            futures: list[Any] = []
+            try:
+                futures += [self._submit(function, batch) for batch in batches]
+                for batch, future in zip(batches, futures, strict=True):
+                    try:
+                        done |= future.result()
+                    except BrokenProcessPool:
+                        left.append(batch)
+            finally:
+                # after Ctrl-C or an error nobody waits for the rest, and the workers are wanted for the report
+                for future in futures:
+                    future.cancel()
             if left:
                 self.close()
                 failures = 0 if len(done) > known else failures + 1
@@ -157,12 +217,37 @@ class _Processes:
         return done
 
     def _submit(self, function: Any, batch: Any) -> Any:
+        if self._pool is None:
+            self._pool = loky.ProcessPoolExecutor(
+                self.workers,
+                initializer=_move_in,
+                initargs=(self._block, os.getpid()),
+                # solvers that stay are no leak; loky would end a worker whose memory grows by 300 MB
+                env={"LOKY_MAX_MEMORY_LEAK_SIZE": "1e18"},
+            )
         try:
-            return self._pool.submit(function, batch)
+            with _without_interrupts():
+                return self._pool.submit(function, batch)
         except BrokenProcessPool as error:
-            failed = loky.Future()
-            failed.set_exception(error)
-            return failed
+            return _failed(error)
+
+
+def _failed(error: Exception) -> Future[Any]:
+    failed: Future[Any] = Future()
+    failed.set_exception(error)
+    return failed
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Hold Ctrl-C back; a process that is started here inherits that until it can look after itself."""
+    # the tracker lifts the mask when it starts, so it must be there before
+    multiprocessing.resource_tracker.ensure_running()
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _batches(numbers: list[int], workers: int) -> list[list[int]]:
@@ -173,34 +258,28 @@ def _batches(numbers: list[int], workers: int) -> list[list[int]]:
 
 # ---- Dask -----------------------------------------------------------------------------------------------------------
 
-_caches: dict[str, dict[int, Subproblem]] = {}
+
+def _answer_block(block: _Block, requests: Mapping[int, Request]) -> dict[int, Answer]:
+    return block.answers(requests)
 
 
-def _cached(token: str, block: Block) -> dict[int, Subproblem]:
-    if token not in _caches:
-        _caches[token] = _subproblems(block)
-    return _caches[token]
-
-
-def _answer_block(token: str, block: Block, requests: Mapping[int, Request]) -> dict[int, Answer]:
-    own = _cached(token, block)
-    return {number: own[number].answer(request) for number, request in requests.items()}
-
-
-def _floors_block(token: str, block: Block) -> Floors:
-    return {number: own.floor() for number, own in _cached(token, block).items()}
+def _floors_block(block: _Block) -> Floors:
+    return block.floors(block.numbers)
 
 
 class _OnDask:
-    """Blocks of scenarios that live on the workers of a cluster; a block that is lost is sent again."""
+    """Blocks of scenarios that live on the workers of a cluster; a block that is lost is sent again.
 
-    def __init__(self, client: Any, first_stage: FirstStage, scenarios: Sequence[tuple[int, object, Scenario]]) -> None:
+    A block is released by its last future: then its worker forgets matrices and solvers.
+    """
+
+    def __init__(self, client: Any, first_stage: FirstStage, scenarios: Sequence[Numbered]) -> None:
         self._client = client
-        self.workers = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
-        count = min(len(scenarios), self.workers * _BATCHES_PER_WORKER)
-        self._blocks: list[Block] = [(first_stage, tuple(scenarios[k::count])) for k in range(count)]
-        self._home = {number: k for k, block in enumerate(self._blocks) for number, _, _ in block[1]}
-        self._token = uuid.uuid4().hex
+        threads = [worker["nthreads"] for worker in self._wait_for_worker()]
+        self.workers = max(1, len(threads))
+        count = min(len(scenarios), max(1, sum(threads)) * _BATCHES_PER_WORKER)
+        self._blocks = [_Block(first_stage, tuple(scenarios[k::count])) for k in range(count)]
+        self._home = {number: k for k, block in enumerate(self._blocks) for number in block.numbers}
         self._sent: dict[int, Any] = {}
 
     def ask(self, requests: Mapping[int, Request]) -> dict[int, Answer]:
@@ -212,36 +291,70 @@ class _OnDask:
     def floors(self) -> Floors:
         return self._all(_floors_block, {k: () for k in range(len(self._blocks))})
 
+    def close(self) -> None:
+        self._sent.clear()
+
     def _all(self, function: Any, work: dict[int, tuple[Any, ...]]) -> dict[int, Any]:
         done: dict[int, Any] = {}
         failures = 0
         while work:
-            futures = {k: self._submit(function, k, arguments) for k, arguments in work.items()}
+            self._wait_for_worker()
             lost: dict[int, tuple[Any, ...]] = {}
-            for k, future in futures.items():
-                try:
-                    done |= future.result()
-                except Exception as error:
-                    if not _is_loss(error):
-                        raise
-                    self._sent.pop(k, None)
-                    lost[k] = work[k]
+            futures = {k: self._submit(function, k, arguments) for k, arguments in work.items()}
+            try:
+                for k, future in futures.items():
+                    try:
+                        done |= self._result(future)
+                    except Exception as error:
+                        if not _is_loss(error):
+                            raise
+                        self._sent.pop(k, None)
+                        lost[k] = work[k]
+            finally:
+                # what nobody refers to any more is dropped by the cluster, also after Ctrl-C
+                futures.clear()
             failures = 0 if len(lost) < len(work) else failures + 1
             if failures >= _ATTEMPTS:
-                raise SolveError(f"the cluster lost its workers {failures} times in a row")
+                raise SolveError(f"the cluster lost its workers {failures} times in a row: is there memory enough?")
             work = lost
         return done
 
     def _submit(self, function: Any, k: int, arguments: tuple[Any, ...]) -> Any:
-        if k not in self._sent:
-            self._sent[k] = self._client.scatter(self._blocks[k], hash=False)
-        return self._client.submit(function, f"{self._token}-{k}", self._sent[k], *arguments, pure=False)
+        try:
+            if k not in self._sent:
+                self._sent[k] = self._client.scatter(self._blocks[k], hash=False)
+            return self._client.submit(function, self._sent[k], *arguments, pure=False)
+        except OSError as error:
+            return _failed(error)
+
+    def _result(self, future: Any) -> Any:
+        """What a task has found; a cluster that has nobody to do it is not waited for."""
+        while True:
+            try:
+                return future.result(timeout=_LOOK)
+            except TimeoutError:
+                if future.done():
+                    raise
+            self._wait_for_worker()
+
+    def _wait_for_worker(self) -> list[Any]:
+        """The workers there are, as soon as there is one."""
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            with suppress(OSError):
+                workers = list(self._client.scheduler_info(n_workers=-1).get("workers", {}).values())
+                if workers:
+                    return workers
+            if self._client.status in ("closing", "closed"):
+                raise SolveError("the scheduler of the cluster is gone")
+            if time.monotonic() > deadline:
+                raise SolveError(f"the cluster has had no worker for {_PATIENCE:.0f} s")
+            time.sleep(0.2)
 
 
 def _is_loss(error: Exception) -> bool:
     """Whether a task failed because its worker or its data are gone."""
     # imported here, because it takes half a second and most solves need no cluster
     from distributed import KilledWorker
-    from distributed.comm.core import CommClosedError
 
-    return isinstance(error, CancelledError | KilledWorker | CommClosedError)
+    return isinstance(error, CancelledError | KilledWorker | OSError)

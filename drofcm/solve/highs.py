@@ -269,6 +269,11 @@ class LinearProgram:
         change = self._highs.changeRowsBounds  # type: ignore[attr-defined]  # not in highspy's stub
         _check(change(self._rows, positions, lower, upper), "changeRowsBounds")
 
+    def set_column_bounds(self, positions: npt.NDArray[np.int64], lower: Vector, upper: Vector) -> None:
+        """New bounds for some columns."""
+        change = self._highs.changeColsBounds
+        _check(change(len(positions), positions.astype(np.int32), lower, upper), "changeColsBounds")
+
     def add_rows(self, rows: sp.csr_array, lower: Vector, upper: Vector) -> None:
         """More rows, behind those there are."""
         start, index = rows.indptr[:-1].astype(np.int32), rows.indices.astype(np.int32)

@@ -15,6 +15,7 @@ The master's dual bound is a lower bound in every phase.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,9 @@ _MOST_STEPS = 40
 
 _SECONDS = 3.0
 """Time limit of one Lagrangian problem; its dual bound is valid whenever it stops."""
+
+_UNBOUNDED = 50
+"""Iterations after which a master that is still unbounded is believed."""
 
 _MEMORY = 60
 """Points of the Lagrangian dual that are remembered for each scenario."""
@@ -129,7 +133,7 @@ def solve_lshaped(
                 f"stopped ({status}) after {stop.seconds:.0f} s before any plan was found; "
                 f"no plan costs less than {search.lower:,.6g}. Give it more time"
             )
-        return result_at(
+        result = result_at(
             blocks,
             search.plan,
             risk,
@@ -140,6 +144,7 @@ def solve_lshaped(
             provenance=search.provenance(str(risk), str(ambiguity)),
             ask=ask,
         )
+    return result if search.price is None else replace(result, prices=blocks.labelled_first_stage_rows(search.price))
 
 
 def _refuse_undefined(blocks: TwoStageBlocks) -> None:
@@ -184,7 +189,7 @@ class _Search:
         self._spent: dict[str, float] = {}
         self._iteration = 0
         self._phase = "relaxation"
-        self._price: Vector | None = None
+        self.price: Vector | None = None
         self._path = checkpoint
         self._key = checkpoints.problem_hash(blocks, risk, ambiguity) if checkpoint is not None else ""
 
@@ -221,15 +226,18 @@ class _Search:
         return reason
 
     def _relax(self) -> Status | None:
-        best, best_x = np.inf, self.plan
+        best, best_x, unbounded = np.inf, self.plan, 0
         while True:
             point = self._timed("master", self._master.relax)
             self._raise_lower(point, "linear relaxation of the master, all cuts valid")
-            self._price = point.row_price
+            unbounded = unbounded + 1 if np.isneginf(point.bound) else 0
+            if unbounded > _UNBOUNDED:
+                raise SolveError("the cost is unbounded below: a cost or a bound is missing")
+            self.price = point.row_price
             reason = self._stop.reason(self.lower, self.upper, self._iteration)
             if reason is not None or relative_gap(self.lower, best) <= self._relaxation_gap:
                 return reason
-            at = point.x if best_x is None else (point.x + best_x) / 2
+            at = point.x if best_x is None or unbounded else (point.x + best_x) / 2
             answers = self._answers({s: Request(at) for s in range(self._count)})
             self._take_cuts(at, answers)
             if all(answer.violation == 0 for answer in answers.values()):

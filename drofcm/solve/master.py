@@ -19,11 +19,15 @@ from drofcm.risk.measures import RiskMeasure
 from drofcm.risk.rows import RiskRows, risk_rows
 from drofcm.risk.weights import worst_case_weights
 from drofcm.solve.cuts import Cut, CutPool
-from drofcm.solve.highs import LinearProgram, MatrixProblem, Status, solve
+from drofcm.solve.highs import LinearOutcome, LinearProgram, MatrixProblem, Status, solve
 
 __all__ = ["Master", "MasterPoint"]
 
 Vector = npt.NDArray[np.float64]
+
+
+_BOX = 1e6
+"""Where a first stage or a cost without bounds is looked for while the master is unbounded."""
 
 
 @dataclass(frozen=True)
@@ -104,18 +108,16 @@ class Master:
     def relax(self) -> MasterPoint:
         """Solve without integers and without the scenarios that are kept whole.
 
-        Raises
-        ------
-        SolveError
-            If the relaxation is unbounded.
+        Before there are cuts enough the master can be unbounded although the program is not; a point within a large
+        box is returned then, with a bound of minus infinity.
         """
         n, count = self._sizes
         while True:
-            self._load()
-            assert self._relaxation is not None
-            outcome = self._relaxation.solve()
-            if outcome.status == "unbounded":
-                raise SolveError("the cost is unbounded below: a cost or a bound is missing")
+            relaxation = self._load()
+            outcome = relaxation.solve()
+            bounded = outcome.status != "unbounded"
+            if not bounded:
+                outcome = self._solve_in_box(relaxation)
             if outcome.status == "infeasible":
                 nothing = np.zeros(0)
                 return MasterPoint("infeasible", nothing, nothing, np.inf, nothing, nothing, nothing)
@@ -125,7 +127,20 @@ class Master:
         weight, gradient = self._dual_mean(outcome.dual)
         price = outcome.dual[: len(self._blocks.first_stage.row_lower)]
         self._retire(x, theta)
-        return MasterPoint("optimal", x, theta, outcome.objective, weight, gradient, price)
+        bound = outcome.objective if bounded else -np.inf
+        return MasterPoint("optimal", x, theta, bound, weight, gradient, price)
+
+    def _solve_in_box(self, relaxation: LinearProgram) -> LinearOutcome:
+        """Solve with all infinite bounds of first stage and costs drawn in, then take these back."""
+        base = self._base()
+        columns = np.arange(sum(self._sizes), dtype=np.int64)
+        lower, upper = base.lower[: len(columns)], base.upper[: len(columns)]
+        relaxation.set_column_bounds(columns, np.maximum(lower, -_BOX), np.minimum(upper, _BOX))
+        outcome = relaxation.solve()
+        relaxation.set_column_bounds(columns, lower, upper)
+        if outcome.status == "unbounded":
+            raise SolveError("the cost is unbounded below: a cost or a bound is missing")
+        return outcome
 
     def integer(self, gap: float, time_limit: float | None, start: Vector | None) -> MasterPoint:
         """Solve with integers, and with the scenarios that are kept whole.
@@ -242,7 +257,7 @@ class Master:
         theta = sp.csr_array((np.ones(count), (np.arange(count), self.kept)), shape=(count, columns - n))
         return sp.csr_array(sp.hstack([sp.vstack([sp.csr_array((0, n)), *shared]), theta]))
 
-    def _load(self) -> None:
+    def _load(self) -> LinearProgram:
         """Bring the relaxation in memory up to the active cuts."""
         if self._relaxation is None:
             base = self._base()
@@ -254,6 +269,7 @@ class Master:
             rows, lower = self._cut_rows(missing)
             self._relaxation.add_rows(rows, lower, np.full(len(missing), np.inf))
             self._in_relaxation += missing.tolist()
+        return self._relaxation
 
     def _retire(self, x: Vector, theta: Vector) -> None:
         leaving = set(self.pool.retire(x, theta).tolist())

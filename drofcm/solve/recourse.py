@@ -79,7 +79,7 @@ def check_first_stage(blocks: TwoStageBlocks, x: Vector) -> None:
     Raises
     ------
     InfeasibleError
-        Naming the variables at fault, or the number of rows that are broken.
+        Naming the variables at fault, or the rows that are broken.
     """
     first = blocks.first_stage
     slack = 1e-6 * np.maximum(1, np.abs(x))
@@ -94,7 +94,8 @@ def check_first_stage(blocks: TwoStageBlocks, x: Vector) -> None:
     slack = 1e-6 * np.maximum(1, np.abs(value))
     broken = (value < first.row_lower - slack) | (value > first.row_upper + slack)
     if broken.any():
-        raise InfeasibleError(f"the plan breaks {int(broken.sum())} rows of the first stage")
+        names = [name for name, rows in blocks.first_stage_rows.items() if np.isin(rows, np.flatnonzero(broken)).any()]
+        raise InfeasibleError(f"the plan breaks {int(broken.sum())} rows of the first stage: {shorten(names)}")
 
 
 def result_at(

@@ -17,7 +17,7 @@ __all__ = ["Result", "Status"]
 
 Status = Literal["optimal", "time_limit", "iteration_limit", "interrupted", "evaluated"]
 
-_GROUPS = ("first_stage", "recourse", "terms")
+_GROUPS = ("first_stage", "recourse", "terms", "prices")
 _SERIES = ("recourse_cost", "probability", "worst_case_probability", "risk_weight")
 _NUMBERS = ("objective", "lower_bound", "upper_bound", "gap")
 
@@ -54,6 +54,10 @@ class Result:
         One row per report of the search: seconds, phase, lower_bound, upper_bound, gap.
     provenance
         Settings, versions, origin of the bounds.
+    prices
+        By decomposition: for every row of the first stage its dual in the linear relaxation, what the objective rises
+        by when the row's active side rises by one. A limit that binds from above has a negative price: its amount is
+        what one more unit is worth.
     """
 
     first_stage: xr.Dataset
@@ -70,6 +74,7 @@ class Result:
     status: Status
     log: pd.DataFrame
     provenance: dict[str, Any] = field(default_factory=dict)
+    prices: xr.Dataset = field(default_factory=xr.Dataset)
 
     def __str__(self) -> str:
         return (

@@ -1,0 +1,294 @@
+"""Decomposition against published optima, the extensive form and full enumeration."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from problems import NETDES_OPTIMA, farmer, lands, network_design, newsvendor
+
+import drofcm as dro
+from drofcm.core.errors import InfeasibleError, ModelError, SolveError
+from drofcm.solve import master
+
+MEASURES = [
+    dro.Expectation(),
+    dro.CVaR(0.7),
+    dro.WorstCase(),
+    0.5 * dro.Expectation() + 0.3 * dro.CVaR(0.8) + 0.2 * dro.WorstCase(),
+]
+
+
+# ---- published optima -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("problem", [farmer(), lands(), newsvendor(0.8)], ids=lambda problem: problem.name)
+def test_published_linear(problem: Any) -> None:
+    result = problem.program().solve(risk=problem.risk, method="lshaped", gap=1e-7, workers=1)
+    assert result.objective == pytest.approx(problem.optimum, rel=1e-6)
+    assert result.lower_bound <= problem.optimum + 1e-6 * abs(problem.optimum)
+    assert result.status == "optimal"
+    assert result.provenance["method"] == "lshaped"
+    for name, values in problem.plan.items():
+        assert result.first_stage[name].values.ravel() == pytest.approx(np.ravel(values), rel=1e-3, abs=1e-3)
+
+
+@pytest.mark.benchmarks
+@pytest.mark.parametrize("name", ["network-10-10-L-01", "network-10-10-H-01"])
+def test_published_without_complete_recourse(benchmarks: Path, name: str) -> None:
+    problem = network_design(benchmarks / "netdes" / f"{name}.dat")
+    result = problem.program().solve(method="lshaped", gap=1e-5, workers=1)
+    assert result.objective == pytest.approx(NETDES_OPTIMA[name], rel=1e-4)
+    assert result.lower_bound <= NETDES_OPTIMA[name] * (1 + 1e-5)
+
+
+@pytest.mark.benchmarks
+@pytest.mark.parametrize(
+    ("stem", "stochastic", "optimum"),
+    [
+        ("lands", "lands", 381.853333),
+        ("4node", "4node-16", 423.0125),
+        ("env", "env-aggr", 20478.698994),
+        ("pltexpa-2", "pltexpa-2-6", -9.479354),
+        ("stormg2", "stormg2-8", 15535235.730145),
+    ],
+)
+def test_published_in_smps(benchmarks: Path, stem: str, stochastic: str, optimum: float) -> None:
+    folder = benchmarks / "slp"
+    blocks = dro.read_smps(folder / stem, stochastic=folder / f"{stochastic}.sto")
+    for method in ("extensive", "lshaped"):
+        result = dro.solve(blocks, method=method, gap=1e-7, workers=1)
+        assert result.objective == pytest.approx(optimum, rel=1e-6)
+        assert result.lower_bound <= optimum + 1e-6 * abs(optimum)
+
+
+@pytest.mark.benchmarks
+def test_published_with_integer_recourse(benchmarks: Path) -> None:
+    blocks = dro.read_smps(benchmarks / "siplib" / "sslp_5_25_50")
+    result = dro.solve(blocks, method="lshaped", gap=1e-4, workers=2)
+    assert result.objective == pytest.approx(-121.60, rel=1e-6)
+    assert result.lower_bound <= -121.60 + 1e-6
+    assert result.first_stage["x"].values.tolist() == [1, 0, 1, 0, 0]
+
+
+@pytest.mark.slow
+@pytest.mark.benchmarks
+def test_relaxed_recourse_is_never_the_answer(benchmarks: Path) -> None:
+    blocks = dro.read_smps(benchmarks / "siplib" / "dcap233_200")
+    result = dro.solve(blocks, method="lshaped", gap=1e-4, time_limit=600, workers=2)
+    assert result.lower_bound <= 1834.568 * (1 + 1e-4)
+    assert result.objective >= 1834.568 * (1 - 1e-4)
+
+
+# ---- against the extensive form and enumeration ---------------------------------------------------------------------
+
+SIZES = xr.Dataset(
+    {"price": ("machine", [4.0, 5.0]), "size": ("machine", [2.0, 3.0]), "most": ("machine", [3, 2])},
+    coords={"machine": ["old", "new"]},
+)
+
+
+def buy(m: dro.Stage, data: xr.Dataset) -> Any:
+    bought = m.integer("bought", over="machine", upper=data.most)
+    m.subject_to("room", bought.sum() <= 4)
+    return (data.price * bought).sum() + 7
+
+
+def run(m: dro.Stage, data: xr.Dataset) -> Any:
+    """Whole batches on the machines; what is not made is bought dear."""
+    batches = m.integer("batches", over="machine", upper=9)
+    missing = m.nonnegative("missing", upper=60)
+    m.subject_to("machines", batches <= data.speed * m["bought"])
+    m.subject_to("demand", (data["size"] * batches).sum("machine") + missing >= data.demand)
+    return data.wage * batches.sum("machine") + 6 * missing + 0.5 * m["bought"].sum() + 1
+
+
+def batches_by_hand(bought: tuple[int, int], demand: float, wage: float, speed: int) -> float:
+    """The cheapest recourse by enumeration."""
+    best = np.inf
+    for batches in itertools.product(*(range(min(9, speed * own) + 1) for own in bought)):
+        missing = max(0.0, demand - 2 * batches[0] - 3 * batches[1])
+        best = min(best, wage * sum(batches) + 6 * missing)
+    return best + 0.5 * sum(bought) + 1
+
+
+events = st.lists(
+    st.tuples(st.floats(0, 20), st.sampled_from([1.0, 2.5, 7.0]), st.integers(1, 3)), min_size=2, max_size=5
+)
+
+
+@settings(max_examples=12, deadline=None)
+@given(events=events, measure=st.sampled_from(MEASURES), seed=st.integers(0, 1000))
+def test_optimum_is_the_best_of_all_plans(events: list[tuple[float, float, int]], measure: Any, seed: int) -> None:
+    probability = np.random.default_rng(seed).dirichlet(np.ones(len(events)))
+    demand, wage, speed = (np.array(column) for column in zip(*events, strict=True))
+    data = SIZES.assign(
+        demand=("scenario", demand),
+        wage=("scenario", wage),
+        speed=("scenario", speed),
+        probability=("scenario", probability),
+    ).assign_coords(scenario=range(len(events)))
+    values = {}
+    for plan in itertools.product(range(4), range(3)):
+        if sum(plan) <= 4:
+            cost = xr.DataArray([batches_by_hand(plan, *event) for event in events], coords=[data.scenario])
+            weight = dro.worst_case_weights(measure, dro.Nominal(), cost, data.probability)
+            values[plan] = 4 * plan[0] + 5 * plan[1] + 7 + float((weight * cost).sum())
+    best = min(values.values())
+    result = dro.TwoStageProgram(data, buy, run).solve(risk=measure, method="lshaped", gap=1e-6, workers=1)
+    assert result.objective == pytest.approx(best, rel=1e-5, abs=1e-5)
+    assert result.lower_bound <= best + 1e-5 * abs(best)
+    assert result.status == "optimal"
+
+
+def several(count: int = 8) -> dro.TwoStageProgram:
+    rng = np.random.default_rng(5)
+    data = SIZES.assign(
+        demand=("scenario", rng.uniform(0, 22, count)),
+        wage=("scenario", rng.choice([1.0, 2.5, 7.0], count)),
+        speed=("scenario", rng.integers(1, 4, count)),
+    ).assign_coords(scenario=[f"event {k}" for k in range(count)])
+    return dro.TwoStageProgram(data, buy, run)
+
+
+@pytest.mark.parametrize("measure", MEASURES, ids=str)
+def test_both_methods_agree(measure: Any) -> None:
+    extensive = several().solve(risk=measure, method="extensive", gap=1e-7)
+    decomposed = several().solve(risk=measure, method="lshaped", gap=1e-7, workers=1)
+    assert decomposed.objective == pytest.approx(extensive.objective, rel=1e-6)
+    assert decomposed.lower_bound <= extensive.objective * (1 + 1e-6)
+
+
+def test_risk_set_cuts_reach_the_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a measure has no finite rows, cuts by its worst-case weights give the same optimum."""
+    measure = MEASURES[3]
+    with_rows = several().solve(risk=measure, method="lshaped", gap=1e-6, workers=1)
+    monkeypatch.setattr(master, "risk_rows", lambda *arguments: None)
+    with_cuts = several().solve(risk=measure, method="lshaped", gap=1e-6, workers=1)
+    assert with_cuts.objective == pytest.approx(with_rows.objective, rel=1e-5)
+    assert with_cuts.lower_bound <= with_rows.objective * (1 + 1e-6)
+
+
+# ---- what is hard about integer recourse ----------------------------------------------------------------------------
+
+
+def parity(m: dro.Stage, data: xr.Dataset) -> Any:
+    """2 a + 2 b + spare = stock with a, b whole and little spare: relaxed there always is a recourse."""
+    pair = m.integer("pair", upper=10)
+    spare = m.nonnegative("spare", upper=data.spare)
+    m.subject_to("even", 2 * pair + spare == m["stock"])
+    return 3 * pair + data.price * spare
+
+
+def choose_stock(m: dro.Stage, data: xr.Dataset) -> Any:
+    stock = m.integer("stock", upper=9)
+    m.subject_to("enough", 1 * stock >= 3)
+    return 1 * stock
+
+
+def test_recourse_that_only_its_relaxation_has() -> None:
+    """At stock 3 the relaxation has a recourse and the scenario without spare has none: 4 is the cheapest plan."""
+    data = xr.Dataset(
+        {"spare": ("scenario", [0.0, 1.0]), "price": ("scenario", [1.0, 1.0])}, coords={"scenario": ["none", "one"]}
+    )
+    program = dro.TwoStageProgram(data, choose_stock, parity)
+    result = program.solve(method="lshaped", gap=1e-6, workers=1)
+    assert float(result.first_stage.stock) == 4
+    assert result.objective == pytest.approx(4 + 6)
+    assert result.lower_bound == pytest.approx(10)
+
+
+def test_start_prices_log_and_provenance() -> None:
+    cold = several().solve(method="lshaped", gap=1e-6, workers=1)
+    warm = several().solve(method="lshaped", gap=1e-6, workers=1, start=cold.first_stage)
+    assert warm.objective == pytest.approx(cold.objective)
+    assert np.isfinite(warm.log.upper_bound.iloc[0])
+    assert warm.log.upper_bound.is_monotonic_decreasing
+    assert warm.log.lower_bound.is_monotonic_increasing
+    assert {"cuts", "kept", "master_seconds", "scenario_seconds"} <= set(warm.log.columns)
+    assert warm.provenance["lower_bound"]
+    assert warm.provenance["upper_bound"]
+    assert set(cold.prices) == {"room"}
+
+
+def test_price_of_a_row_is_what_one_more_unit_is_worth() -> None:
+    """The farmer's land: the slope of the optimum over the land, by solving again with a little more."""
+    problem = farmer()
+    result = problem.program().solve(method="lshaped", gap=1e-9, workers=1)
+    more = dro.TwoStageProgram(
+        problem.data.assign(land=problem.data.land + 1), problem.first_stage, problem.recourse
+    ).solve(method="extensive", gap=1e-9)
+    assert float(result.prices["land"]) == pytest.approx(more.objective - problem.optimum, rel=1e-3)
+
+
+def test_result_survives_netcdf(tmp_path: Path) -> None:
+    result = several().solve(method="lshaped", gap=1e-4, workers=1)
+    result.to_netcdf(tmp_path / "result.nc")
+    again = dro.Result.from_netcdf(tmp_path / "result.nc")
+    xr.testing.assert_identical(again.prices, result.prices)
+    assert again.log.columns.tolist() == result.log.columns.tolist()
+
+
+# ---- limits and refusals --------------------------------------------------------------------------------------------
+
+
+def test_iteration_limit_leaves_valid_bounds() -> None:
+    optimum = several().solve(method="extensive", gap=1e-7).objective
+    start = several().solve(method="extensive", gap=0.5).first_stage
+    result = several().solve(method="lshaped", gap=0, iterations=2, start=start, workers=1)
+    assert result.status == "iteration_limit"
+    assert result.lower_bound <= optimum * (1 + 1e-7)
+    assert result.objective >= optimum * (1 - 1e-7)
+
+
+def test_limit_before_any_plan() -> None:
+    with pytest.raises(SolveError, match="before any plan was found"):
+        several().solve(method="lshaped", gap=0, iterations=1, workers=1)
+
+
+def test_unbounded_recourse_is_named() -> None:
+    def sell(m: dro.Stage, data: xr.Dataset) -> Any:
+        sold = m.nonnegative("sold")
+        m.subject_to("from_stock", sold >= m["stock"])
+        return -data.price * sold
+
+    data = xr.Dataset({"price": ("scenario", [0.0, 1.0])}, coords={"scenario": ["free", "dear"]})
+    with pytest.raises(SolveError, match="'dear' is unbounded"):
+        dro.TwoStageProgram(data, choose_stock, sell).solve(method="lshaped", workers=1)
+
+
+def test_infeasible_first_stage() -> None:
+    def too_much(m: dro.Stage, data: xr.Dataset) -> Any:
+        cost = choose_stock(m, data)
+        m.subject_to("more_than_there_is", 1 * m["stock"] >= 12)
+        return cost
+
+    data = xr.Dataset(
+        {"spare": ("scenario", [1.0, 1.0]), "price": ("scenario", [1.0, 1.0])}, coords={"scenario": [0, 1]}
+    )
+    with pytest.raises(InfeasibleError):
+        dro.TwoStageProgram(data, too_much, parity).solve(method="lshaped", workers=1)
+
+
+def test_nan_in_a_scenario_is_named() -> None:
+    blocks = several().blocks()
+    blocks.scenarios[3].cost[:] = np.nan
+    with pytest.raises(ModelError, match="event 3"):
+        dro.solve(blocks, method="lshaped")
+
+
+def test_method_is_chosen_by_size_and_said() -> None:
+    small = several().solve()
+    assert small.provenance["method"] == "extensive"
+    assert "8 scenarios" in small.provenance["method_chosen"]
+    assert several(200).solve(gap=0.05, workers=1).provenance["method"] == "lshaped"
+    with pytest.raises(ValueError, match="'auto', 'extensive' or 'lshaped'"):
+        several().solve(method="benders")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="needs method='lshaped'"):
+        several().solve(method="extensive", checkpoint="file.npz")
