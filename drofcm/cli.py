@@ -12,7 +12,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -87,8 +87,7 @@ def run(
     """Run a study to its report, in <runs>/<name>-<hash>; an equal run that was finished is opened again."""
     from drofcm.study.run import run_study
 
-    # schedulers end a job with SIGTERM: it stops the search as Ctrl-C does, and the plan so far is written
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    _stop_at_sigterm()
     with _told(), out.status("starting") as status, _cluster(scheduler) as client:
         folder = run_study(
             study,
@@ -118,8 +117,11 @@ def run(
 def smps(
     file: Annotated[Path, typer.Argument(help="Common stem, or one of the files", show_default=False)],
     stochastic: Annotated[Path | None, typer.Option(help=".sto file, if its name differs")] = None,
-    reading: Annotated[str, typer.Option(help="What a scenario changes: standard (its parent) or core")] = "standard",
-    method: Annotated[str, typer.Option(help="auto, extensive or lshaped")] = "auto",
+    reading: Annotated[
+        Literal["standard", "core"],
+        typer.Option(help="What a scenario changes: its parent, as the standard says, or the core"),
+    ] = "standard",
+    method: Annotated[Literal["auto", "extensive", "lshaped"], typer.Option(help="How it is solved")] = "auto",
     gap: Annotated[float, typer.Option(help="Relative gap", min=0)] = 1e-4,
     time_limit: Annotated[float | None, typer.Option(help="Seconds", min=0)] = None,
     cvar: Annotated[float, typer.Option(help="Weight of CVaR; the expectation has the rest", min=0, max=1)] = 0.0,
@@ -127,11 +129,17 @@ def smps(
     workers: Annotated[int | None, typer.Option(help="Local processes; all cores if left out", min=1)] = None,
     scheduler: Annotated[str | None, typer.Option(help="Running Dask scheduler, tcp://host:port")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="File that keeps what the search has learnt")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint")] = False,
     save: Annotated[Path | None, typer.Option(help="Write the result here, netCDF")] = None,
 ) -> None:
     """Solve a two-stage problem in SMPS format (.cor, .tim, .sto)."""
     from drofcm.study.smps import solve_smps
 
+    _stop_at_sigterm()
+    with _told():
+        if method == "extensive" and (scheduler or checkpoint):
+            what = "--scheduler" if scheduler else "--checkpoint"
+            raise InputError([Finding(what, "the extensive form is solved in one piece", "choose --method lshaped")])
     with _told(), out.status("reading") as status, _cluster(scheduler) as client:
         result = solve_smps(
             file,
@@ -145,6 +153,7 @@ def smps(
             workers=workers,
             client=client,
             checkpoint=checkpoint,
+            resume=resume,
             progress=lambda seconds, low, high: status.update(f"{seconds:.0f} s, {low:,.6g} to {high:,.6g}"),
         )
         if save is not None:
@@ -187,6 +196,11 @@ def schema() -> None:
     from drofcm.config import json_schema
 
     typer.echo(json.dumps(json_schema(), indent=2))
+
+
+def _stop_at_sigterm() -> None:
+    """Schedulers end a job with SIGTERM: it stops the search as Ctrl-C does, and the plan so far is written."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 class _Shown:

@@ -64,6 +64,10 @@ class InputError(DrofcmError, ValueError):
         head = f"{count} problem{'s' if count != 1 else ''} in the input:"
         super().__init__("\n".join([head, *(f"  {finding}" for finding in self.findings)]))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # an error that a worker raises is made again where it is shown
+        return type(self), (self.findings,)
+
 
 class ModelError(DrofcmError, ValueError):
     """A declaration breaks a rule of the two-stage DSL; the message names the variable or row."""

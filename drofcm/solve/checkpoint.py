@@ -9,19 +9,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import pickle
 import zipfile
 import zlib
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
+import xarray as xr
 
-from drofcm.blocks.form import FirstStage, Scenario, TwoStageBlocks
+from drofcm.blocks.form import TwoStageBlocks
 from drofcm.core.errors import Finding, InputError, SolveError
 from drofcm.risk.ambiguity import AmbiguitySet
 from drofcm.risk.measures import RiskMeasure
@@ -74,28 +74,44 @@ class Learnt:
 
 def problem_hash(blocks: TwoStageBlocks, risk: RiskMeasure, ambiguity: AmbiguitySet) -> str:
     """A hash of all that determines the answer."""
-    digest = hashlib.sha256(pickle.dumps((str(risk), str(ambiguity)), protocol=5))
-    # scenarios share what they have in common; that is read once
-    known: dict[int, bytes] = {}
-    parts: list[FirstStage | Scenario] = [blocks.first_stage, *blocks.scenarios]
-    for part in parts:
-        for field in fields(part):
-            value = getattr(part, field.name)
-            arrays = (value.indptr, value.indices, value.data) if isinstance(value, sp.csr_array) else (value,)
-            for array in arrays:
-                if id(array) not in known:
-                    known[id(array)] = _digest(array)
-                digest.update(known[id(array)])
-    digest.update(_digest(blocks.probability.values))
-    return digest.hexdigest()
+    hashed = _Hashed()
+    for part in (risk, ambiguity, blocks.first_stage, blocks.scenarios, blocks.probability.values):
+        hashed.take(part)
+    return hashed.digest.hexdigest()
 
 
-def _digest(value: Any) -> bytes:
-    array = np.ascontiguousarray(value)
-    if array.dtype.kind == "i":
-        # scipy chooses the width of indices by size; it is no part of the problem
-        array = array.astype(np.int64)
-    return hashlib.sha256(f"{array.dtype.str}{array.shape}".encode() + array.tobytes()).digest()
+class _Hashed:
+    """Content of nested dataclasses, to the last bit: what they print may be rounded."""
+
+    def __init__(self) -> None:
+        self.digest = hashlib.sha256()
+        # scenarios share what they have in common; that is read once, and held so that no other takes its identity
+        self._known: dict[int, tuple[Any, bytes]] = {}
+
+    def take(self, value: Any) -> None:
+        if isinstance(value, sp.csr_array):
+            self.take((value.shape, value.indptr, value.indices, value.data))
+        elif isinstance(value, xr.DataArray):
+            self.take((value.dims, value.values))
+        elif is_dataclass(value):
+            self.digest.update(type(value).__name__.encode())
+            self.take(tuple(getattr(value, field.name) for field in fields(value)))
+        elif isinstance(value, tuple):
+            self.digest.update(f"({len(value)}".encode())
+            for own in value:
+                self.take(own)
+        else:
+            if id(value) not in self._known:
+                self._known[id(value)] = (value, self._of_array(np.ascontiguousarray(value)))
+            self.digest.update(self._known[id(value)][1])
+
+    def _of_array(self, array: npt.NDArray[Any]) -> bytes:
+        if array.dtype.kind == "O":
+            raise TypeError(f"cannot hash {array!r}")
+        if array.dtype.kind == "i":
+            # scipy chooses the width of indices by their size; it is no part of the problem
+            array = array.astype(np.int64)
+        return hashlib.sha256(f"{array.dtype.str}{array.shape}".encode() + array.tobytes()).digest()
 
 
 def expect(path: Path | None, resume: bool) -> None:

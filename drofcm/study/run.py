@@ -11,11 +11,11 @@ import xarray as xr
 
 from drofcm.config import StudyFile, load_study
 from drofcm.core.document import Document
-from drofcm.core.errors import Finding, InputError
 from drofcm.problems import demand_shock, demand_shock_data
 from drofcm.report.inputs import DO_NOTHING, EXPECTED_VALUE_PLAN
 from drofcm.report.tables import gap_of_benefit
 from drofcm.risk.measures import CVaR, Expectation, WeightedSum, WorstCase
+from drofcm.solve.checkpoint import expect
 from drofcm.solve.result import Result
 from drofcm.study.assemble import Assembly, assemble
 from drofcm.study.contents import report_input, write_contents
@@ -166,7 +166,7 @@ def run_study(
         If the run was interrupted before any plan was found.
     """
     log = _Logged(progress or _Silent())
-    _check_checkpoint(checkpoint, resume)
+    expect(checkpoint, resume)
     log.phase("reading the study and its data")
     assembly = open_study(path, mip_gap=gap, time_limit_s=time_limit)
     for finding in assembly.findings:
@@ -196,19 +196,6 @@ def run_study(
 class _Outcome:
     plan: Result
     baselines: dict[str, Result]
-
-
-def _check_checkpoint(checkpoint: Path | None, resume: bool) -> None:
-    if checkpoint is None:
-        if resume:
-            raise InputError([Finding("--resume", "needs the checkpoint to go on from", "add --checkpoint FILE")])
-        return
-    if resume and not checkpoint.exists():
-        raise InputError([Finding(str(checkpoint), "there is no such checkpoint", "leave --resume out to begin one")])
-    if checkpoint.exists() and not resume:
-        raise InputError(
-            [Finding(str(checkpoint), "a checkpoint is there already", "add --resume to go on from it, or delete it")]
-        )
 
 
 def _solve(

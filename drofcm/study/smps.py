@@ -7,6 +7,7 @@ from typing import Any
 
 from drofcm.blocks.smps import read_smps
 from drofcm.risk.measures import CVaR, Expectation
+from drofcm.solve.checkpoint import expect
 from drofcm.solve.method import solve_blocks
 from drofcm.solve.result import Result
 
@@ -20,6 +21,8 @@ def solve_smps(
     reading: Any = "standard",
     cvar: float = 0.0,
     alpha: float = 0.9,
+    checkpoint: Path | None = None,
+    resume: bool = False,
     **settings: Any,
 ) -> Result:
     """Read and solve a two-stage problem.
@@ -34,13 +37,18 @@ def solve_smps(
         What a scenario changes; see `drofcm.read_smps`.
     cvar, alpha
         Weight and confidence level of CVaR; the expectation has the rest of the weight.
+    checkpoint
+        File that keeps what the decomposition has learnt.
+    resume
+        Go on from the checkpoint; without, one that exists is refused.
     **settings
         As `drofcm.solve.method.solve_blocks`.
 
     Raises
     ------
     InputError
-        With every fault of the files.
+        With every fault of the files, or if the checkpoint does not fit.
     """
+    expect(checkpoint, resume)
     blocks = read_smps(file, stochastic=stochastic, reading=reading)
-    return solve_blocks(blocks, (1 - cvar) * Expectation() + cvar * CVaR(alpha), **settings)
+    return solve_blocks(blocks, (1 - cvar) * Expectation() + cvar * CVaR(alpha), checkpoint=checkpoint, **settings)
