@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+from processes import Cluster
 from tiny import TINY
 from typer.testing import CliRunner
 
 from drofcm.cli import app
 from drofcm.study.folder import RunFolder
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 ROOT = Path(__file__).resolve().parents[1]
 OUTSIDE = {"benchmarks": "benchmarks", "browser": "chromium"}
@@ -58,6 +63,32 @@ def tiny_told(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, str]
     assert told.exit_code == 0, told.output
     (path,) = (folder / "runs").iterdir()
     return RunFolder(path), told.stdout
+
+
+@pytest.fixture(scope="session")
+def processes_of_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A Dask scheduler of real processes."""
+    cluster = Cluster(tmp_path_factory.mktemp("cluster"))
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture
+def cluster(processes_of_cluster: Cluster) -> Cluster:
+    """The Dask cluster with two live workers, of one thread and of two, whatever an earlier test killed."""
+    processes_of_cluster.ensure(threads=(1, 2))
+    return processes_of_cluster
+
+
+@pytest.fixture
+def client(cluster: Cluster) -> Iterator[Client]:
+    """A client of that cluster."""
+    # imported here, because it takes a second and most tests need no cluster
+    from distributed import Client
+
+    with Client(cluster.address, timeout=20) as client:
+        client.wait_for_workers(2, timeout=60)
+        yield client
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

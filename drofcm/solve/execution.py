@@ -196,18 +196,17 @@ class _Processes:
         failures = 0
         while batches:
             left, known = [], len(done)
-            futures: list[Any] = []
             try:
-                futures += [self._submit(function, batch) for batch in batches]
+                futures = [self._submit(function, batch) for batch in batches]
                 for batch, future in zip(batches, futures, strict=True):
                     try:
                         done |= future.result()
                     except BrokenProcessPool:
                         left.append(batch)
-            finally:
-                # after Ctrl-C or an error nobody waits for the rest, and the workers are wanted for the report
-                for future in futures:
-                    future.cancel()
+            except BaseException:
+                # after Ctrl-C or an error nobody waits for what was begun, and it may take long
+                self.close()
+                raise
             if left:
                 self.close()
                 failures = 0 if len(done) > known else failures + 1
