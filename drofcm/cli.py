@@ -34,6 +34,8 @@ err = Console(stderr=True, soft_wrap=True, highlight=False)
 StudyPath = Annotated[Path, typer.Argument(help="Study file, study.yaml", show_default=False)]
 
 WRONG_INPUT, INFEASIBLE, STOPPED, NOTHING_FOUND, NOT_CERTIFIED = 1, 2, 3, 4, 5
+ANSWER_SECONDS = 10
+"""How long a scheduler is given to answer, at the start and when its connection is lost."""
 
 
 @app.command()
@@ -234,7 +236,7 @@ def _cluster(scheduler: str | None) -> Iterator[Any]:
     from distributed import Client
 
     try:
-        client = Client(scheduler, timeout="10s")
+        client = Client(scheduler, timeout=ANSWER_SECONDS)
     except (OSError, ValueError) as error:
         raise InputError([Finding("--scheduler", f"no scheduler answers at {scheduler!r}: {error}")]) from None
     with client:
@@ -278,14 +280,19 @@ def _headline(facts: dict[str, Any]) -> str:
 
 
 def _print_smps(result: Any) -> None:
-    facts, sense = result.provenance, result.probability.attrs.get("sense", "min")
-    sign = -1 if sense == "max" else 1
+    facts, bounds = result.provenance, {"lower": result.lower_bound, "upper": result.upper_bound}
+    origins = {name: facts[f"{name}_bound"] for name in bounds}
+    objective = result.objective
     for note in filter(None, result.probability.attrs.get("notes", "").split("; ")):
         out.print(f"note: {note}", markup=False)
+    if result.probability.attrs.get("sense") == "max":
+        out.print("note: maximised; figures are those of the maximum")
+        objective, bounds = -objective, {"lower": -bounds["upper"], "upper": -bounds["lower"]}
+        origins = {"lower": origins["upper"], "upper": origins["lower"]}
     out.print(f"method: {facts['method']} ({facts['method_chosen']}); {facts['seconds']:.1f} s")
-    out.print(f"{result.status}: objective {sign * result.objective:.10g}, gap {result.gap:.2e}")
-    for name, bound in (("lower_bound", result.lower_bound), ("upper_bound", result.upper_bound)):
-        out.print(f"{name.replace('_', ' ')} {bound:.10g}: {facts[name]}")
+    out.print(f"{result.status}: objective {objective:.10g}, gap {result.gap:.2e}")
+    for name, bound in bounds.items():
+        out.print(f"{name} bound {bound:.10g}: {origins[name]}")
     plan = result.first_stage["x"]
     chosen = {str(label): float(value) for label, value in plan.to_series().items() if value != 0}
     out.print("first stage: " + ", ".join(f"{label} {value:.6g}" for label, value in list(chosen.items())[:20]))

@@ -13,6 +13,7 @@ import drofcm as dro
 from drofcm.blocks.form import TwoStageBlocks
 
 SITES, CLIENTS, EVENTS = 4, 5, 8
+MOST = 3
 OVERFLOW = 20.0
 
 
@@ -38,6 +39,7 @@ def data() -> xr.Dataset:
 
 def choose(m: dro.Stage, data: xr.Dataset) -> Any:
     opened = m.binary("opened", over="site")
+    m.subject_to("most", opened.sum() <= MOST)
     return (data.fixed * opened).sum()
 
 
@@ -80,5 +82,7 @@ def plans() -> list[tuple[int, ...]]:
 def optimum() -> float:
     given = data()
     return min(
-        float(given.fixed.values @ plan + given.probability.values @ np.array(recourse_cost(plan))) for plan in plans()
+        float(given.fixed.values @ plan + given.probability.values @ np.array(recourse_cost(plan)))
+        for plan in plans()
+        if sum(plan) <= MOST
     )

@@ -237,8 +237,7 @@ def test_nan_in_the_first_stage_is_refused() -> None:
 def test_first_stage_without_any_plan() -> None:
     def impossible(m: dro.Stage, data: xr.Dataset) -> Any:
         cost = sites.choose(m, data)
-        m.subject_to("most", m["opened"].sum() <= 1)
-        m.subject_to("least", m["opened"].sum() >= 2)
+        m.subject_to("least", m["opened"].sum() >= sites.MOST + 1)
         return cost
 
     with pytest.raises(InfeasibleError):
