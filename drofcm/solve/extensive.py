@@ -19,12 +19,15 @@ from drofcm.solve.execution import Executor
 from drofcm.solve.highs import MatrixProblem, solve
 from drofcm.solve.master import Master
 from drofcm.solve.recourse import relative_gap, result_at
-from drofcm.solve.result import Result
+from drofcm.solve.result import Result, Status
 
 __all__ = ["Progress", "infeasibility_listing", "solve_extensive", "versions", "whole_problem"]
 
 Progress = Callable[[float, float, float], None]
 """Called with seconds, lower bound and upper bound."""
+
+
+_ENDED: dict[str, Status] = {"optimal": "optimal", "time_limit": "time_limit", "interrupted": "interrupted"}
 
 
 def whole_problem(blocks: TwoStageBlocks, risk: RiskMeasure, ambiguity: AmbiguitySet) -> MatrixProblem:
@@ -109,7 +112,7 @@ def solve_extensive(
         x,
         risk,
         ambiguity,
-        status="optimal" if outcome.status == "optimal" else outcome.status,
+        status=_ENDED[outcome.status],
         lower_bound=outcome.bound,
         log=log,
         provenance={

@@ -21,7 +21,7 @@ from drofcm.core.errors import SolveError
 __all__ = ["INTEGRALITY", "LinearOutcome", "LinearProgram", "MatrixProblem", "Outcome", "solve"]
 
 Vector = npt.NDArray[np.float64]
-Status = Literal["optimal", "time_limit", "interrupted", "infeasible", "unbounded"]
+Status = Literal["optimal", "enough", "time_limit", "interrupted", "infeasible", "unbounded"]
 Listener = Callable[[float, float, float], None]
 
 INTEGRALITY = 1e-6
@@ -59,7 +59,8 @@ class Outcome:
     Attributes
     ----------
     status
-        Why it stopped; ``"optimal"`` means within the gap that was asked for.
+        Why it stopped; ``"optimal"`` means within the gap that was asked for, ``"enough"`` that the bound is as high
+        as was asked for.
     x
         The best solution, or None if there is none.
     objective
@@ -85,6 +86,7 @@ def solve(
     start: tuple[npt.NDArray[np.int32], Vector] | None = None,
     interruptible: bool = False,
     listen: Listener | None = None,
+    enough: float = np.inf,
     threads: int = 0,
 ) -> Outcome:
     """Solve a linear or mixed-integer problem.
@@ -103,6 +105,8 @@ def solve(
         Whether Ctrl-C stops the search and keeps the best solution (costs a thread).
     listen
         Called with seconds, lower bound and upper bound whenever the search reports progress.
+    enough
+        Lower bound at which a mixed-integer search stops, whatever its gap.
     threads
         Threads HiGHS may use; 0 leaves it to HiGHS.
 
@@ -128,6 +132,9 @@ def solve(
         highs.setSolution(len(start[0]), start[0], start[1])
     if listen is not None:
         highs.cbMipLogging += _reporter(listen, scale)
+    reached: list[float] = []
+    if np.isfinite(enough):
+        highs.cbMipInterrupt += _stopper(enough * scale, reached)
     if interruptible:
         highs.HandleKeyboardInterrupt = True
     _use_threads(highs, threads)
@@ -137,7 +144,10 @@ def solve(
         highs.setOptionValue("presolve", "off")
         _check(highs.solve(), "run")
         status = highs.getModelStatus()
-    return _outcome(highs, status, scale, bool(problem.integer.any()), time.perf_counter() - began)
+    outcome = _outcome(highs, status, scale, bool(problem.integer.any()), time.perf_counter() - began)
+    if outcome.status == "interrupted" and reached:
+        return replace(outcome, status="enough", bound=max(outcome.bound, reached[0] / scale))
+    return outcome
 
 
 def _without_columns(problem: MatrixProblem) -> Outcome:
@@ -202,6 +212,15 @@ def _reporter(listen: Listener, scale: float) -> Callable[[Any], None]:
         listen(data.running_time, data.mip_dual_bound / scale, data.mip_primal_bound / scale)
 
     return report
+
+
+def _stopper(enough: float, reached: list[float]) -> Callable[[Any], None]:
+    def stop(event: Any) -> None:
+        if event.data_out.mip_dual_bound >= enough:
+            reached.append(event.data_out.mip_dual_bound)
+            event.interrupt()
+
+    return stop
 
 
 def _outcome(

@@ -7,7 +7,8 @@
 3. *Integer first stage.* The master keeps its integers. At every plan it proposes all scenarios are solved with theirs:
    that is an upper bound. Where the cuts fall short of the true cost, weighted by the risk measure, Lagrangian cuts
    are driven towards it; scenarios that stay out of reach of cuts join the master whole (partial Benders, Crainic,
-   Hewitt, Maggioni and Rei 2021), which in the end makes it the extensive form.
+   Hewitt, Maggioni and Rei 2021), which in the end makes it the extensive form. From then on the master is searched
+   by regions, one for every choice of the first stage's binaries that the cuts do not rule out.
 
 The master's dual bound is a lower bound in every phase.
 """
@@ -37,6 +38,7 @@ from drofcm.solve.execution import Executor, executor
 from drofcm.solve.extensive import Progress, versions
 from drofcm.solve.master import Master, MasterPoint
 from drofcm.solve.recourse import relative_gap, result_at
+from drofcm.solve.regions import Region, binaries, split
 from drofcm.solve.result import Result, Status
 from drofcm.solve.stopping import Stopping
 from drofcm.solve.subproblem import Answer, Point, Request
@@ -62,6 +64,9 @@ _SECONDS = 3.0
 
 _UNBOUNDED = 50
 """Iterations after which a master that is still unbounded is believed."""
+
+_REGION_SECONDS = 20.0
+"""Time limit of the first search of a region with scenarios kept whole; it doubles every time."""
 
 _MEMORY = 60
 """Points of the Lagrangian dual that are remembered for each scenario."""
@@ -190,6 +195,10 @@ class _Search:
         self._iteration = 0
         self._phase = "relaxation"
         self.price: Vector | None = None
+        self._binaries = binaries(blocks.first_stage)
+        self._regions: list[Region] | None = None
+        self._ruled_out = np.inf
+        self._whole = False
         self._path = checkpoint
         self._key = checkpoints.problem_hash(blocks, risk, ambiguity) if checkpoint is not None else ""
 
@@ -221,7 +230,10 @@ class _Search:
                 self._strengthen()
             self._phase = "integer first stage"
         while reason is None:
-            self._improve()
+            if self._regions is None:
+                self._improve()
+            else:
+                self._search_region()
             reason = self._stop.reason(self.lower, self.upper, self._iteration)
         return reason
 
@@ -279,7 +291,55 @@ class _Search:
             raise KeyboardInterrupt
         if len(point.x) and self._stop.reason(self.lower, self.upper, self._iteration) != "optimal":
             self._consider(point)
+        if self._master.kept and self._regions is None and not self._whole:
+            self._split()
         self._record()
+
+    def _split(self) -> None:
+        """From the first scenario that is kept whole on, search by regions of the first stage, if that can be done."""
+        found = split(self._master, self._binaries, self._target)
+        if found is None:
+            self._whole = True
+        else:
+            self._regions, self._ruled_out = found
+            self._phase = "regions of the first stage"
+
+    @property
+    def _target(self) -> float:
+        """A bound at which a region holds nothing that is worth finding."""
+        return self.upper - self._stop.gap * abs(self.upper)
+
+    def _search_region(self) -> None:
+        """Search the region of the least bound: with cuts alone first, then with the scenarios that are kept whole."""
+        assert self._regions is not None
+        region = min(self._regions, key=lambda one: one.bound, default=None)
+        if region is not None and region.bound < self._target:
+            remaining = self._stop.remaining
+            longest = _REGION_SECONDS * 2 ** max(0, region.rounds - 1)
+            point = self._timed(
+                "master",
+                lambda: self._master.integer(
+                    gap=_SHARE * self._stop.gap,
+                    time_limit=longest if remaining is None else min(longest, remaining),
+                    start=self.plan if self._holds_plan(region) else None,
+                    fixed=(self._binaries, region.values),
+                    whole=region.rounds > 0,
+                    enough=self._target,
+                ),
+            )
+            if point.status == "interrupted":
+                raise KeyboardInterrupt
+            region.rounds += 1
+            region.bound = max(region.bound, point.bound)
+            if len(point.x) and region.bound < self._target:
+                self._consider(point)
+        bound = min([self._ruled_out, *(one.bound for one in self._regions)])
+        if min(bound, self.upper) > self.lower:
+            self.lower, self.lower_origin = min(bound, self.upper), "least dual bound of the master over all regions"
+        self._record()
+
+    def _holds_plan(self, region: Region) -> bool:
+        return self.plan is not None and np.array_equal(np.round(self.plan[self._binaries]), region.values)
 
     def _consider(self, point: MasterPoint) -> None:
         key = np.round(point.x, 9).tobytes()

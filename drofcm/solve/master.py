@@ -24,6 +24,7 @@ from drofcm.solve.highs import LinearOutcome, LinearProgram, MatrixProblem, Stat
 __all__ = ["Master", "MasterPoint"]
 
 Vector = npt.NDArray[np.float64]
+Columns = npt.NDArray[np.int64]
 
 
 _BOX = 1e6
@@ -142,7 +143,25 @@ class Master:
             raise SolveError("the cost is unbounded below: a cost or a bound is missing")
         return outcome
 
-    def integer(self, gap: float, time_limit: float | None, start: Vector | None) -> MasterPoint:
+    def bound_in(self, columns: Columns, lower: Vector, upper: Vector) -> float:
+        """Bound of the relaxation where some columns of the first stage have other bounds; inf where nothing is."""
+        relaxation, first = self._load(), self._blocks.first_stage
+        relaxation.set_column_bounds(columns, lower, upper)
+        outcome = relaxation.solve()
+        relaxation.set_column_bounds(columns, first.lower[columns], first.upper[columns])
+        if outcome.status == "infeasible":
+            return np.inf
+        return outcome.objective if outcome.status == "optimal" else -np.inf
+
+    def integer(
+        self,
+        gap: float,
+        time_limit: float | None,
+        start: Vector | None,
+        fixed: tuple[Columns, Vector] | None = None,
+        whole: bool = True,
+        enough: float = np.inf,
+    ) -> MasterPoint:
         """Solve with integers, and with the scenarios that are kept whole.
 
         Parameters
@@ -153,15 +172,26 @@ class Master:
             Seconds; None for no limit.
         start
             A first stage to start from, (n).
+        fixed
+            Columns of the first stage and the values they are fixed at.
+        whole
+            Whether to hold the scenarios that are kept whole; without them the bound is lower and sooner there.
+        enough
+            Bound at which the search may stop.
         """
         n, count = self._sizes
-        problem = self.problem()
+        problem = self.problem(whole)
+        if fixed is not None:
+            lower, upper = problem.lower.copy(), problem.upper.copy()
+            lower[fixed[0]] = upper[fixed[0]] = fixed[1]
+            problem = replace(problem, lower=lower, upper=upper)
         outcome = solve(
             problem,
             gap=gap,
             time_limit=time_limit,
             start=None if start is None else (np.arange(n, dtype=np.int32), start),
             interruptible=True,
+            enough=enough,
             threads=1,
         )
         nothing = np.zeros(0)
@@ -172,17 +202,18 @@ class Master:
         self.pool.call_back(x, theta)
         return MasterPoint(outcome.status, x, theta, outcome.bound, nothing, nothing, nothing)
 
-    def problem(self) -> MatrixProblem:
-        """The master as it stands, with integers and the scenarios that are kept whole."""
+    def problem(self, whole: bool = True) -> MatrixProblem:
+        """The master as it stands, with integers and, if ``whole``, the scenarios that are kept whole."""
         base = self._base()
         active = np.flatnonzero(self.pool.active)
         rows, lower = self._cut_rows(active)
         n, _ = self._sizes
-        blocks = [self._blocks.scenarios[number] for number in self.kept]
+        kept = self.kept if whole else []
+        blocks = [self._blocks.scenarios[number] for number in kept]
         below = [
             sp.hstack([own.technology, sp.csr_array((len(own.row_lower), base.rows.shape[1] - n))]) for own in blocks
         ]
-        left = sp.vstack([base.rows, rows, *below, self._link(base.rows.shape[1])])
+        left = sp.vstack([base.rows, rows, *below, self._link(kept, base.rows.shape[1])])
         beside = sp.block_diag([sp.csr_array((0, 0)), *(own.recourse for own in blocks)])
         costs = sp.block_diag([sp.csr_array((0, 0)), *(sp.csr_array(-own.cost[None, :]) for own in blocks)])
         top = sp.csr_array((base.rows.shape[0] + rows.shape[0], beside.shape[1]))
@@ -249,12 +280,12 @@ class Master:
         extra = sp.csr_array((len(numbers), len(self._risk_rows.auxiliary_cost)))
         return sp.csr_array(sp.hstack([-pool.gradients[numbers], theta, extra])), pool.constant[numbers]
 
-    def _link(self, columns: int) -> sp.csr_array:
+    def _link(self, kept: list[int], columns: int) -> sp.csr_array:
         """theta_s >= h_s.x + q_s.w + constant of the scenarios that are kept, without the part of w."""
         n, _ = self._sizes
-        count = len(self.kept)
-        shared = [sp.csr_array(-self._blocks.scenarios[number].first_stage_cost[None, :]) for number in self.kept]
-        theta = sp.csr_array((np.ones(count), (np.arange(count), self.kept)), shape=(count, columns - n))
+        count = len(kept)
+        shared = [sp.csr_array(-self._blocks.scenarios[number].first_stage_cost[None, :]) for number in kept]
+        theta = sp.csr_array((np.ones(count), (np.arange(count), kept)), shape=(count, columns - n))
         return sp.csr_array(sp.hstack([sp.vstack([sp.csr_array((0, n)), *shared]), theta]))
 
     def _load(self) -> LinearProgram:
