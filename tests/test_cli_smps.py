@@ -82,6 +82,7 @@ def test_maximum_is_told_as_one(tmp_path: Path, method: str) -> None:
     assert not re.search("upper bound .*: the plan", told)
 
 
+@pytest.mark.slow
 def test_stopped_at_the_time_limit_with_a_plan(benchmarks: Path) -> None:
     code, told, _ = call(benchmarks / "siplib" / "dcap233_200", "--method", "extensive", "--time-limit", 2)
     assert code == 3

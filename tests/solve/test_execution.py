@@ -63,7 +63,8 @@ def test_integer_recourse_reaches_the_optimum_of_enumeration(place: dict[str, An
     assert result.provenance["workers"] == (1 if place.get("workers") == 1 else 2)
 
 
-@pytest.mark.parametrize("place", [pytest.param("processes", marks=pytest.mark.slow), "dask"], indirect=True)
+@pytest.mark.slow
+@pytest.mark.parametrize("place", PLACES[1:], indirect=True)
 def test_recourse_that_may_be_infeasible_reaches_the_published_optimum(place: dict[str, Any], benchmarks: Path) -> None:
     problem = network_design(benchmarks / "netdes" / "network-10-10-L-01.dat")
     result = problem.program().solve(method="lshaped", gap=5e-3, **place)

@@ -46,7 +46,7 @@ def test_processes_killed_twice_in_mid_iteration() -> None:
     assert_optimal(result)
 
 
-@pytest.mark.parametrize("allowed_failures", [0, 3])
+@pytest.mark.parametrize("allowed_failures", [pytest.param(0, marks=pytest.mark.slow), 3])
 def test_workers_of_dask_killed_twice_in_mid_iteration(cluster: Cluster, client: Any, allowed_failures: int) -> None:
     """The worker that is left takes over, then a new one when that is killed too; with 0 Dask blames the tasks."""
     client.run_on_scheduler(_allow, allowed_failures)
@@ -97,6 +97,7 @@ def test_last_worker_of_dask_is_killed_and_none_comes(
         solve(client=client, progress=lambda *_: cluster.kill_workers())
 
 
+@pytest.mark.slow
 def test_scheduler_of_dask_is_killed(tmp_path: Path) -> None:
     from distributed import Client
 
@@ -171,7 +172,7 @@ def interrupted(*arguments: object) -> dict[str, Any]:
     return answer
 
 
-@pytest.mark.parametrize("when", ["between", "while workers are busy"])
+@pytest.mark.parametrize("when", [pytest.param("between", marks=pytest.mark.slow), "while workers are busy"])
 def test_ctrl_c_to_all_processes_keeps_the_best_plan_and_valid_bounds(when: str) -> None:
     answer = interrupted(when)
     assert answer["status"] == "interrupted"
@@ -183,7 +184,7 @@ def test_ctrl_c_to_all_processes_keeps_the_best_plan_and_valid_bounds(when: str)
     assert sites.optimum() <= answer["upper"] * (1 + 1e-9)
 
 
-@pytest.mark.parametrize("later", [0.0, 0.3])
+@pytest.mark.parametrize("later", [pytest.param(0.0, marks=pytest.mark.slow), 0.3])
 def test_ctrl_c_while_processes_start(later: float) -> None:
     answer = interrupted("starting", later)
     assert "stopped (interrupted)" in answer["error"]
@@ -329,6 +330,7 @@ def test_search_whose_lagrangian_problems_are_cut_short_is_right(
     assert_optimal(solve(workers=1))
 
 
+@pytest.mark.slow
 def test_time_limit_with_processes_leaves_valid_bounds_and_no_process() -> None:
     result = solve(workers=2, time_limit=0.0, start=_closed())
     assert result.status == "time_limit"
