@@ -91,6 +91,8 @@ def run(
 
     _stop_at_sigterm()
     with _told(), out.status("starting") as status, _cluster(scheduler) as client:
+        from drofcm.study.run import run_study
+
         folder = run_study(
             study,
             runs,

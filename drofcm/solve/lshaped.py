@@ -50,7 +50,7 @@ Vector = npt.NDArray[np.float64]
 _RELAXATION_GAP = 5e-4
 """Relative gap at which the relaxation is left for the integers."""
 
-_STEPS = 30
+_STEPS = 12
 """Steps of the Lagrangian dual that are shared out among scenarios, at a plan that is seen for the first time."""
 
 _AGAIN = 3
@@ -59,7 +59,7 @@ _AGAIN = 3
 _MOST_STEPS = 40
 """Steps of one scenario at one visit."""
 
-_SECONDS = 3.0
+_SECONDS = 2.0
 """Time limit of one Lagrangian problem; its dual bound is valid whenever it stops."""
 
 _UNBOUNDED = 50
@@ -229,6 +229,7 @@ class _Search:
             if self._integer_recourse:
                 self._strengthen()
             self._phase = "integer first stage"
+            reason = self._stop.reason(self.lower, self.upper, self._iteration)
         while reason is None:
             if self._regions is None:
                 self._improve()
@@ -365,7 +366,7 @@ class _Search:
 
     def _visit(self, x: Vector, steps: int) -> tuple[Vector, Vector]:
         """Evaluate a plan with all integers; costs, and what the cuts know at it afterwards, (S) each."""
-        answers = self._answers({s: Request(x, exact=True) for s in range(self._count)})
+        answers = self._answers({s: Request(x, exact=True, seconds=self._stop.remaining) for s in range(self._count)})
         self._take_cuts(x, answers)
         cost = np.array([answers[s].upper for s in range(self._count)])
         nothing = [s for s in range(self._count) if answers[s].violation == 0 and np.isposinf(answers[s].lower)]

@@ -253,15 +253,15 @@ class Subproblem:
     def _lagrangian(
         self, request: Request, start: Vector
     ) -> tuple[tuple[tuple[float, Vector], ...], tuple[Point, ...]]:
-        """Raise v(g) + g.x, v(g) = min over all (x', w) of cost - g.x', by a bundle in a trust region.
+        """Raise v(g) + g.x, v(g) = min over all (x', w) of cost - g.x', by a level bundle.
 
         The first step is the strengthened Benders cut of Zou, Ahmed and Sun (2019), the following ones move towards
         the Lagrangian cut, which is tight at every first stage where the convex hull of the scenario's problem is.
+        The level lies close below the exact cost, which is the value of the dual where there is no duality gap.
         """
         cuts: list[tuple[float, Vector]] = []
         points: list[Point] = []
-        gradient, centre, best = start, start, -np.inf
-        radius = _RADIUS
+        gradient, centre, best, target = start, start, -np.inf, request.target
         for step in range(request.steps):
             bound, point = self._dual_value(gradient, request.seconds)
             if point is not None:
@@ -270,17 +270,20 @@ class Subproblem:
                 break
             value = bound + float(gradient @ request.x)
             cuts.append((bound, gradient))
-            if value > best + 1e-6 * abs(best):
+            if value > best:
                 centre, best = gradient, value
-                radius = min(2 * radius, 1.0) if step else radius
-            else:
-                radius = max(radius / 1.5, _LEAST_RADIUS)
             known = (*request.points, *points)
-            if step + 1 == request.steps or not known or request.target - best <= request.close:
+            if step + 1 == request.steps or not known or not np.isfinite(target):
                 break
-            gradient, model = _next_gradient(known, request.x, centre, radius)
-            if model - best <= 1e-7 * abs(best):
+            following = None
+            while following is None and target - best > max(request.close, _LAGRANGIAN_GAP * abs(best) / 4):
+                level = best + _LEVEL * (target - best)
+                following = _reach(known, request.x, centre, level)
+                # a level that the model does not reach is above the dual's value
+                target = target if following is not None else level
+            if following is None:
                 break
+            gradient = following
         keep = sorted(cuts, key=lambda cut: -(cut[0] + float(cut[1] @ request.x)))[:_KEPT_CUTS]
         return tuple(keep), tuple(points)
 
@@ -298,35 +301,38 @@ class Subproblem:
         return outcome.bound, Point(x, outcome.objective + float(gradient @ x))
 
 
-_RADIUS = 0.1
-"""First trust region, as a share of the largest component of the gradient."""
-
-_LEAST_RADIUS = 2e-3
-"""The trust region is not made smaller than this."""
+_LEVEL = 0.9
+"""Where the level lies between the best value of the dual and what it can reach at most."""
 
 _KEPT_CUTS = 2
 """Lagrangian cuts handed back: the best at the point."""
 
 
-def _next_gradient(points: tuple[Point, ...], x: Vector, centre: Vector, radius: float) -> tuple[Vector, float]:
-    """Maximise the bundle's model, min_k cost_k + g.(x - x_k), over the trust region; gradient and model there."""
-    n = len(x)
-    box = radius * max(float(np.abs(centre).max()), 1e-9)
-    rows = np.hstack([np.array([point.x - x for point in points]), np.ones((len(points), 1))])
+def _reach(points: tuple[Point, ...], x: Vector, centre: Vector, level: float) -> Vector | None:
+    """The gradient nearest to ``centre`` where the bundle's model, min_k cost_k + g.(x - x_k), is at least ``level``.
+
+    Nearest in the largest component; None if the model does not reach the level anywhere.
+    """
+    n, count = len(x), len(points)
+    away = sp.csr_array(np.ones((n, 1)))
+    steps = sp.csr_array(np.array([point.x - x for point in points]))
+    unit = sp.eye_array(n)
     model = MatrixProblem(
-        cost=np.concatenate([np.zeros(n), [-1.0]]),
+        cost=np.concatenate([np.zeros(n), [1.0]]),
         constant=0.0,
-        rows=sp.csr_array(rows),
-        row_lower=np.full(len(points), -np.inf),
-        row_upper=np.array([point.cost for point in points]),
-        lower=np.concatenate([centre - box, [-np.inf]]),
-        upper=np.concatenate([centre + box, [np.inf]]),
+        rows=sp.csr_array(
+            sp.vstack(
+                [sp.hstack([steps, sp.csr_array((count, 1))]), sp.hstack([unit, -away]), sp.hstack([-unit, -away])]
+            )
+        ),
+        row_lower=np.full(count + 2 * n, -np.inf),
+        row_upper=np.concatenate([np.array([point.cost for point in points]) - level, centre, -centre]),
+        lower=np.concatenate([np.full(n, -np.inf), [0.0]]),
+        upper=np.full(n + 1, np.inf),
         integer=np.zeros(n + 1, dtype=bool),
     )
     outcome = LinearProgram(model).solve()
-    if outcome.status != "optimal":
-        raise SolveError("the model of the Lagrangian dual has no solution")
-    return outcome.x[:n], outcome.x[-1]
+    return outcome.x[:n] if outcome.status == "optimal" else None
 
 
 class _Clock:

@@ -15,7 +15,7 @@ from problems import NETDES_OPTIMA, farmer, lands, network_design, newsvendor
 
 import drofcm as dro
 from drofcm.core.errors import InfeasibleError, ModelError, SolveError
-from drofcm.solve import master
+from drofcm.solve import lshaped, master
 
 MEASURES = [
     dro.Expectation(),
@@ -173,6 +173,33 @@ def test_risk_set_cuts_reach_the_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     with_cuts = several().solve(risk=measure, method="lshaped", gap=1e-6, workers=1)
     assert with_cuts.objective == pytest.approx(with_rows.objective, rel=1e-5)
     assert with_cuts.lower_bound <= with_rows.objective * (1 + 1e-6)
+
+
+def rent(m: dro.Stage, data: xr.Dataset) -> Any:
+    rented = m.binary("rented", over="machine")
+    bought = m.integer("bought", over="machine", upper=data.most)
+    m.subject_to("room", bought.sum() <= 4)
+    m.subject_to("hall", bought <= data.most * rented)
+    return (data.price * bought).sum() + 2 * rented.sum() + 7
+
+
+def test_regions_of_the_first_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without Lagrangian cuts scenarios must be kept whole; searched by regions, the optimum is the best plan's."""
+    for step in ("_drive", "_strengthen"):
+        monkeypatch.setattr(lshaped._Search, step, lambda *arguments: None)
+    data = several(6).data
+    probability = data.probability if "probability" in data else xr.full_like(data.demand, 1 / 6)
+    values = {}
+    for plan in itertools.product(range(4), range(3)):
+        if sum(plan) <= 4:
+            events = zip(data.demand.values, data.wage.values, data.speed.values, strict=True)
+            cost = sum(p * batches_by_hand(plan, *event) for p, event in zip(probability.values, events, strict=True))
+            values[plan] = 4 * plan[0] + 5 * plan[1] + 2 * sum(own > 0 for own in plan) + 7 + cost
+    result = dro.TwoStageProgram(data, rent, run).solve(method="lshaped", gap=1e-6, workers=1)
+    assert result.objective == pytest.approx(min(values.values()), rel=1e-6)
+    assert result.lower_bound == pytest.approx(min(values.values()), rel=1e-5)
+    assert "regions of the first stage" in set(result.log.phase)
+    assert result.provenance["kept_whole"]
 
 
 # ---- what is hard about integer recourse ----------------------------------------------------------------------------

@@ -1,0 +1,203 @@
+"""How the decomposition does on the main study, against HiGHS on the extensive form, and how its cost grows.
+
+    python tests/benchmarks/decomposition.py race --scenarios 100 --share 0.005 --limit 300 --highs-limit 1800
+    python tests/benchmarks/decomposition.py curve --scenarios 100 200 500 --limit 120
+    python tests/benchmarks/decomposition.py assembly --scenarios 500
+
+All runs use the generator of ``studies/01_demand_shock_ieee33``, its five data-centre nodes, eight hubs and 25 steps,
+with another number of scenarios. Gaps are shares of (do nothing - lower bound). Ratios are of times within one run;
+absolute times depend on the machine, of which the number of cores is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+import drofcm as dro
+from drofcm.blocks.form import TwoStageBlocks
+from drofcm.config import StudyFile, load_study
+from drofcm.problems import demand_shock
+from drofcm.risk.measures import RiskMeasure
+from drofcm.solve.method import solve_blocks
+from drofcm.solve.recourse import result_at
+from drofcm.study.assemble import assemble
+from drofcm.study.run import risk_measure
+
+STUDY = Path(__file__).parents[2] / "studies" / "01_demand_shock_ieee33" / "study.yaml"
+
+
+def instance(scenarios: int, seed: int | None) -> tuple[xr.Dataset, RiskMeasure]:
+    """The data of the main study with another number of scenarios, and its risk measure."""
+    study = load_study(STUDY)
+    changed = study.model_dump(exclude_unset=True)
+    changed["events"] = {**study.events.model_dump(), "scenarios": scenarios}
+    changed["seed"] = study.seed if seed is None else seed
+    study = StudyFile.model_validate(changed)
+    return assemble(study, STUDY.parent, lambda *key: "study").data, risk_measure(study)
+
+
+def relaxed(blocks: TwoStageBlocks) -> TwoStageBlocks:
+    """The same with linear recourse."""
+    scenarios = tuple(replace(own, integer=np.zeros_like(own.integer)) for own in blocks.scenarios)
+    return replace(blocks, scenarios=scenarios)
+
+
+def do_nothing(blocks: TwoStageBlocks, risk: RiskMeasure) -> float:
+    """Cost of the empty plan."""
+    empty = pd.DataFrame({"seconds": []})
+    return result_at(
+        blocks,
+        np.zeros(len(blocks.first_stage.cost)),
+        risk,
+        dro.Nominal(),
+        status="evaluated",
+        lower_bound=-np.inf,
+        log=empty,
+        provenance={},
+    ).objective
+
+
+def describe(blocks: TwoStageBlocks) -> str:
+    columns = sum(len(own.cost) for own in blocks.scenarios)
+    integers = sum(int(own.integer.sum()) for own in blocks.scenarios)
+    rows = sum(len(own.row_lower) for own in blocks.scenarios)
+    entries = sum(own.recourse.nnz + own.technology.nnz for own in blocks.scenarios)
+    return (
+        f"{len(blocks.scenarios)} scenarios, {columns:,} columns ({integers:,} integer), {rows:,} rows, "
+        f"{entries:,} non-zeros; {os.cpu_count()} cores"
+    )
+
+
+def peak() -> str:
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return f"{own / 2**20:.2f} GiB"
+
+
+def share_of_benefit(lower: float, upper: float, nothing: float) -> float:
+    """(upper - lower) / (do nothing - lower)."""
+    return (upper - lower) / (nothing - lower) if np.isfinite(upper) else np.inf
+
+
+def first_time(log: pd.DataFrame, share: float, nothing: float) -> float:
+    """Seconds until a search first stood at a share of the benefit; infinite if it never did."""
+    shares = [share_of_benefit(low, up, nothing) for low, up in zip(log.lower_bound, log.upper_bound, strict=True)]
+    reached = log.seconds[np.array(shares) <= share * (1 + 1e-9)]
+    return float(reached.min()) if len(reached) else np.inf
+
+
+def race(arguments: argparse.Namespace) -> None:
+    """Decomposition to a gap, then HiGHS with default threads on the extensive form until both have the same gap."""
+    for count in arguments.scenarios:
+        data, risk = instance(count, arguments.seed)
+        began = time.perf_counter()
+        blocks = demand_shock.program(data).blocks()
+        if arguments.linear:
+            blocks = relaxed(blocks)
+        print(describe(blocks))
+        print(f"assembled in {time.perf_counter() - began:.1f} s")
+        nothing = do_nothing(blocks, risk)
+        result = solve_blocks(
+            blocks,
+            risk,
+            method="lshaped",
+            gap=arguments.share * 0.55,
+            time_limit=arguments.limit,
+            workers=arguments.workers,
+        )
+        share = share_of_benefit(result.lower_bound, result.upper_bound, nothing)
+        spent = result.provenance["seconds_by_kind"]
+        inside = spent["master"] + (spent.get("relaxed", 0) + spent.get("exact", 0) + spent.get("lagrangian", 0))
+        print(
+            f"decomposition: {result.log.seconds.iloc[-1]:.0f} s, {result.lower_bound:,.0f} to "
+            f"{result.upper_bound:,.0f}, do nothing {nothing:,.0f}: share {share:.3%}; "
+            f"{result.provenance['iterations']} iterations, {result.provenance['cuts']} cuts, "
+            f"{len(result.provenance['kept_whole'])} scenarios whole"
+        )
+        print("  seconds: " + ", ".join(f"{kind} {seconds:.0f}" for kind, seconds in spent.items()))
+        print(f"  of these inside HiGHS, summed over processes: {inside:.0f}; peak memory of the client {peak()}")
+        if arguments.highs_limit:
+            extensive = solve_blocks(
+                blocks, risk, method="extensive", gap=arguments.share * 0.55, time_limit=arguments.highs_limit
+            )
+            own = share_of_benefit(extensive.lower_bound, extensive.upper_bound, nothing)
+            both = max(share, own)
+            fast, slow = first_time(result.log, both, nothing), first_time(extensive.log, both, nothing)
+            print(
+                f"extensive form: {extensive.log.seconds.iloc[-1]:.0f} s, {extensive.lower_bound:,.0f} to "
+                f"{extensive.upper_bound:,.0f}: share {own:.3%}"
+            )
+            print(f"  to {both:.3%}, which both reach: {fast:.0f} s against {slow:.0f} s, ratio 1 : {slow / fast:.1f}")
+
+
+def curve(arguments: argparse.Namespace) -> None:
+    """Seconds per scenario of one round of each kind of question, as the number of scenarios grows."""
+    print(
+        f"{'scenarios':>9} {'assembly':>10} {'relaxed':>10} {'exact':>10} {'lagrangian':>10}  ms a scenario"
+    )
+    for count in arguments.scenarios:
+        data, risk = instance(count, arguments.seed)
+        began = time.perf_counter()
+        blocks = demand_shock.program(data).blocks()
+        assembly = time.perf_counter() - began
+        result = solve_blocks(
+            blocks, risk, method="lshaped", gap=0, time_limit=arguments.limit, workers=arguments.workers
+        )
+        log, spent = result.log, result.provenance["seconds_by_kind"]
+        rounds = int((log.phase == "relaxation").sum())
+        plans = max(1, int((log.phase == "integer first stage").sum()))
+        print(
+            f"{count:>9} {1e3 * assembly / count:>10.1f} {1e3 * spent['relaxed'] / (rounds + plans) / count:>10.2f} "
+            f"{1e3 * spent.get('exact', 0) / plans / count:>10.1f} "
+            f"{1e3 * spent.get('lagrangian', 0) / (1 + plans) / count:>10.1f}   peak {peak()}"
+        )
+
+
+def assembly(arguments: argparse.Namespace) -> None:
+    """Assembly in one piece and in chunks: time, stored size, size if nothing were shared."""
+    for count in arguments.scenarios:
+        data, _ = instance(count, arguments.seed)
+        program = demand_shock.program(data)
+        for chunk in (50, 200, count):
+            began = time.perf_counter()
+            blocks = program.blocks(chunk=chunk)
+            seconds = time.perf_counter() - began
+            distinct: dict[int, int] = {}
+            total = 0
+            for own in blocks.scenarios:
+                for value in vars(own).values():
+                    arrays = [value.data, value.indices, value.indptr] if hasattr(value, "indptr") else [value]
+                    for array in arrays:
+                        if isinstance(array, np.ndarray):
+                            distinct[id(array)] = array.nbytes
+                            total += array.nbytes
+            print(
+                f"{count} scenarios in chunks of {chunk}: {seconds:.1f} s, {1e3 * seconds / count:.1f} ms a scenario; "
+                f"{sum(distinct.values()) / 2**20:.1f} MiB stored of {total / 2**20:.1f} unshared; peak {peak()}"
+            )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["race", "curve", "assembly"])
+    parser.add_argument("--scenarios", type=int, nargs="+", default=[100])
+    parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--share", type=float, default=0.005, help="gap as a share of (do nothing - lower bound)")
+    parser.add_argument("--limit", type=float, default=300.0, help="seconds of the decomposition")
+    parser.add_argument("--highs-limit", type=float, default=0.0, help="seconds of the extensive form; 0 leaves it out")
+    parser.add_argument("--workers", type=int, default=None)
+    parser.add_argument("--linear", action="store_true", help="recourse without integers")
+    arguments = parser.parse_args()
+    {"race": race, "curve": curve, "assembly": assembly}[arguments.what](arguments)
+
+
+if __name__ == "__main__":
+    main()
