@@ -178,7 +178,11 @@ def hubs(inputs: ReportInput) -> Grid:
         "Cost if open, k$/a": _numbers(table["setup_cost"] / 1000, 1),
         "Out of use in events": _percents(1 - table["available"], 1),
     }
-    return _grid(columns, left=("Hub", "State"))
+    note = ""
+    if "slot_worth" in table:
+        columns["One more slot saves, k$/a"] = _numbers(table["slot_worth"] / 1000, 1)
+        note = "What one more slot saves is its price in the linear relaxation: a guide, not a promise."
+    return _grid(columns, left=("Hub", "State"), note=note)
 
 
 def certificate(table: pd.DataFrame) -> Grid:
@@ -236,7 +240,8 @@ def download(table: pd.DataFrame) -> str:
 
 def provenance(inputs: ReportInput) -> Grid:
     """Provenance of the study and of the solution, nested entries flattened."""
-    rows = [*_flat(inputs.provenance), *_flat(inputs.plan.provenance, "solution")]
+    study = {key: value for key, value in inputs.provenance.items() if key != "solution"}
+    rows = [*_flat(study), *_flat(inputs.plan.provenance, "solution")]
     return Grid(["Entry", "Value"], rows, [False, False])
 
 

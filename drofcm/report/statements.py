@@ -48,7 +48,11 @@ def outcome(headline: pd.DataFrame) -> str:
     for name in (DO_NOTHING, EXPECTED_VALUE_PLAN):
         base = float(headline[name]["objective"])
         change = 1 - plan["objective"] / base if base > 0 else math.nan
-        than = "doing nothing" if name == DO_NOTHING else "the plan made for the expected event"
+        than = "doing nothing"
+        if name == EXPECTED_VALUE_PLAN:
+            than = "the plan made for the expected event"
+            if headline[name]["modules"] == 0:
+                than += " (which is to ship nothing)"
         parts.append(f"{percent(abs(change))} {'less' if change >= 0 else 'more'} than {than}")
     before, after = aligned([headline[DO_NOTHING]["unserved"], plan["unserved"]])
     energy, less = f"{before} to {after} MWh", plan["unserved"] < headline[DO_NOTHING]["unserved"]

@@ -191,7 +191,10 @@ def shipments(inputs: ReportInput) -> pd.DataFrame:
 
 
 def hub_use(inputs: ReportInput) -> pd.DataFrame:
-    """One line per hub: open or not, room used, modules held and sent in an event (expected), cost $/a."""
+    """One line per hub: open or not, room used, modules held and sent in an event (expected), cost $/a.
+
+    By decomposition also ``slot_worth``, what one more slot saves, $/a: the price of the hub's room in the relaxation.
+    """
     data, plan = inputs.data, inputs.plan
     held = plan.first_stage["shipped"].sum("supplier")
     out = expected(plan, plan.recourse["sent"].sum(["node", "fcm"]))
@@ -208,6 +211,8 @@ def hub_use(inputs: ReportInput) -> pd.DataFrame:
         }
     ).to_dataframe()
     table["active"] = table["active"] > 0.5
+    if "hub_room" in plan.prices:
+        table["slot_worth"] = -plan.prices["hub_room"].to_series()
     return table
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import xarray as xr
 
-from drofcm.report import tables
+from drofcm.report import grids, tables
 from drofcm.report.dispatch import balance
 from drofcm.report.inputs import DO_NOTHING, EXPECTED_VALUE_PLAN, ReportInput
 
@@ -85,6 +88,18 @@ def test_shipments_list_what_is_shipped(report_input: ReportInput) -> None:
     terms = report_input.plan.terms
     assert table["cost_transport"].sum() == pytest.approx(float(terms["cost_transport"]))
     assert table["cost_modules"].sum() == pytest.approx(float(terms["cost_modules"]))
+
+
+def test_price_of_room_is_shown_as_what_a_slot_saves(report_input: ReportInput) -> None:
+    assert "slot_worth" not in tables.hub_use(report_input)
+    hubs = report_input.data.indexes["hub"]
+    price = xr.DataArray(-1000.0 * np.arange(len(hubs)), coords=[hubs])
+    plan = replace(report_input.plan, prices=xr.Dataset({"hub_room": price}))
+    priced = replace(report_input, plan=plan)
+    assert tables.hub_use(priced)["slot_worth"].to_dict() == {hub: 1000.0 * k for k, hub in enumerate(hubs)}
+    grid = grids.hubs(priced)
+    assert grid.head[-1] == "One more slot saves, k$/a"
+    assert sorted(row[-1] for row in grid.rows) == sorted(f"{k:.1f}" for k in range(len(hubs)))
 
 
 def test_hub_use_counts_slots(report_input: ReportInput) -> None:
