@@ -207,6 +207,10 @@ def _stop_at_sigterm() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
+_QUIET = 20.0
+"""Seconds after which a log that is no terminal hears of the bounds again."""
+
+
 class _Shown:
     """Shows the phase and the bounds of a run."""
 
@@ -214,6 +218,7 @@ class _Shown:
         self._status = status
         self._phase = ""
         self._best = math.inf
+        self._told = 0.0
 
     def phase(self, name: str) -> None:
         self._phase = name
@@ -222,10 +227,12 @@ class _Shown:
             out.print(name)
 
     def bounds(self, seconds: float, lower: float, upper: float) -> None:
-        line = f"{self._phase}: {seconds:.0f} s, {lower / 1e3:,.1f} to {upper / 1e3:,.1f} k$/a"
+        gap = (upper - lower) / abs(upper) if math.isfinite(upper) and math.isfinite(lower) else math.inf
+        line = f"{self._phase}: {seconds:.0f} s, {lower / 1e3:,.1f} to {upper / 1e3:,.1f} k$/a, gap {gap:.2%}"
         self._status.update(line)
-        if upper < self._best and not out.is_terminal:
+        if not out.is_terminal and (upper < self._best or seconds > self._told + _QUIET):
             out.print(line)
+            self._told = seconds
         self._best = min(upper, self._best)
 
 
