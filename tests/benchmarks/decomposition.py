@@ -140,9 +140,7 @@ def race(arguments: argparse.Namespace) -> None:
 
 def curve(arguments: argparse.Namespace) -> None:
     """Seconds per scenario of one round of each kind of question, as the number of scenarios grows."""
-    print(
-        f"{'scenarios':>9} {'assembly':>10} {'relaxed':>10} {'exact':>10} {'lagrangian':>10}  ms a scenario"
-    )
+    print(f"{'scenarios':>9} {'assembly':>10} {'relaxed':>10} {'exact':>10} {'lagrangian':>10}  ms a scenario")
     for count in arguments.scenarios:
         data, risk = instance(count, arguments.seed)
         began = time.perf_counter()
