@@ -65,6 +65,10 @@ _SECONDS = 2.0
 _UNBOUNDED = 50
 """Iterations after which a master that is still unbounded is believed."""
 
+_PLANS = 3
+_PROGRESS = 0.2
+"""The search has stalled if so many plans closed less than this share of the gap."""
+
 _REGION_SECONDS = 20.0
 """Time limit of the first search of a region with scenarios kept whole; it doubles every time."""
 
@@ -199,6 +203,7 @@ class _Search:
         self._regions: list[Region] | None = None
         self._ruled_out = np.inf
         self._whole = False
+        self._bounds: list[float] = []
         self._path = checkpoint
         self._key = checkpoints.problem_hash(blocks, risk, ambiguity) if checkpoint is not None else ""
 
@@ -351,12 +356,19 @@ class _Search:
         if not np.isfinite(cost).all():
             return
         short_before, short = self._short(cost, before), self._short(cost, bound)
-        stuck = seen and short.sum() > max(_STUCK * short_before.sum(), _SHARE * self._allowed)
-        if stuck:
+        stuck = seen > 0 and short.sum() > _STUCK * short_before.sum()
+        if (stuck or self._stalled()) and short.sum() > _SHARE * self._allowed:
             # what no cut reaches joins the master, where it is exact
             order = np.argsort(-short, kind="stable")
             left = short.sum() - np.concatenate([[0.0], np.cumsum(short[order])[:-1]])
             self._master.keep(order[left > _SHARE * self._allowed].tolist())
+
+    def _stalled(self) -> bool:
+        """Whether the last plans have hardly raised the lower bound, whatever their cuts have closed at them."""
+        self._bounds.append(self.lower)
+        if self._regions is not None or len(self._bounds) <= _PLANS:
+            return False
+        return self._bounds[-1] - self._bounds[-1 - _PLANS] < _PROGRESS * (self.upper - self.lower)
 
     def _short(self, cost: Vector, bound: Vector) -> Vector:
         """By how much the cuts of every scenario fall short of its cost, weighted by the risk measure, (S)."""
