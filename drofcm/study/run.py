@@ -226,7 +226,6 @@ def _solve(
     )
     log.note(str(plan))
     log.note(f"method: {plan.provenance['method']}, {plan.provenance['method_chosen']}")
-    log.lines += plan.log.to_string(index=False, float_format=lambda number: f"{number:,.4g}").splitlines()
     return _Outcome(plan, {DO_NOTHING: nothing, EXPECTED_VALUE_PLAN: expected})
 
 
