@@ -297,7 +297,8 @@ class _Search:
             raise KeyboardInterrupt
         if len(point.x) and self._stop.reason(self.lower, self.upper, self._iteration) != "optimal":
             self._consider(point)
-        if self._master.kept and self._regions is None and not self._whole:
+        # without a plan no region can be ruled out
+        if self._master.kept and self._regions is None and not self._whole and np.isfinite(self.upper):
             self._split()
         self._record()
 

@@ -10,10 +10,12 @@ import numpy as np
 import xarray as xr
 
 from drofcm.blocks.form import TwoStageBlocks
+from drofcm.core.errors import InfeasibleError, ModelError
 from drofcm.risk.ambiguity import AmbiguitySet, Nominal
 from drofcm.risk.measures import Expectation, RiskMeasure
 from drofcm.solve.extensive import Progress, solve_extensive
 from drofcm.solve.lshaped import solve_lshaped
+from drofcm.solve.recourse import check_first_stage
 from drofcm.solve.result import Result
 
 __all__ = ["Method", "choose", "solve_blocks"]
@@ -66,6 +68,8 @@ def solve_blocks(
     ------
     ValueError
         If a setting is not one of those allowed.
+    ModelError
+        If the start breaks a bound, a row or the integrality of the first stage, or its labels do not match.
     InfeasibleError
         If no plan exists.
     SolveError
@@ -79,6 +83,8 @@ def solve_blocks(
     spread = client is not None or checkpoint is not None
     if method == "extensive" and spread:
         raise ValueError("a client or a checkpoint needs method='lshaped': the extensive form is solved in one piece")
+    if start is not None:
+        _check_start(blocks, start)
     if method == "auto":
         chosen, why = ("lshaped", "a client or a checkpoint was given") if spread else choose(blocks)
     else:
@@ -102,3 +108,11 @@ def solve_blocks(
             progress=progress,
         )
     return replace(result, provenance={**result.provenance, "method_chosen": why})
+
+
+def _check_start(blocks: TwoStageBlocks, start: xr.Dataset) -> None:
+    """Refuse a start that is no plan: taken as the best plan so far it would be a wrong answer."""
+    try:
+        check_first_stage(blocks, blocks.first_stage_columns(start))
+    except InfeasibleError as error:
+        raise ModelError(f"start: {error}") from None

@@ -275,6 +275,32 @@ def test_iteration_limit_leaves_valid_bounds() -> None:
     assert result.objective >= optimum * (1 - 1e-7)
 
 
+@pytest.mark.parametrize("method", ["extensive", "lshaped"])
+def test_start_that_breaks_a_row_is_refused(method: Any) -> None:
+    program = several()
+    too_many = program.solve(gap=1e-3).first_stage.assign(bought=("machine", [3.0, 2.0]))
+    with pytest.raises(ModelError, match="start: the plan breaks 1 rows of the first stage: room"):
+        program.solve(method=method, start=too_many, workers=1)
+
+
+def choose_shop(m: dro.Stage, data: xr.Dataset) -> Any:
+    shop = m.binary("shop")
+    stock = m.integer("stock", upper=9)
+    m.subject_to("enough", stock >= 3 * shop)
+    m.subject_to("must", 1 * shop >= 1)
+    m.subject_to("opened", stock <= 9 * shop)
+    return 1 * stock
+
+
+def test_scenario_kept_before_there_is_a_plan() -> None:
+    """With binaries, and no plan yet when a scenario without integer recourse is kept whole: it still ends."""
+    data = xr.Dataset({"spare": ("scenario", [0.0, 1.0]), "price": ("scenario", [1.0, 1.0])})
+    program = dro.TwoStageProgram(data.assign_coords(scenario=[0, 1]), choose_shop, parity)
+    result = program.solve(method="lshaped", gap=1e-6, iterations=60, workers=1)
+    assert result.status == "optimal"
+    assert result.objective == pytest.approx(10)
+
+
 def test_limit_before_any_plan() -> None:
     with pytest.raises(SolveError, match="before any plan was found"):
         several().solve(method="lshaped", gap=0, iterations=1, workers=1)
