@@ -207,5 +207,5 @@ def _entry_weight(name: str, weight: float | xr.DataArray, array: xr.DataArray) 
         + ([Finding(f"weight[{name!r}]", "must be finite and at least 0", "mend the weight")] if bad else [])
     )
     spread, _ = xr.broadcast(*xr.align(full, entries, join="exact"))
-    flat: npt.NDArray[np.float64] = spread.transpose(*entries.dims).values.reshape(-1).astype(float)
+    flat = np.asarray(spread.transpose(*entries.dims).values, dtype=np.float64).reshape(-1)
     return flat
