@@ -191,7 +191,9 @@ def _scale_factor(points: npt.NDArray[np.float64], scale: Scale) -> npt.NDArray[
     deviation = points.std(axis=0)
     if scale == "variable":
         return np.array([1 / math.sqrt(float((deviation**2).mean()))])
-    return np.divide(1.0, deviation, out=np.zeros_like(deviation), where=deviation > 0)
+    factor = np.zeros_like(deviation)
+    np.divide(1.0, deviation, out=factor, where=deviation > 0)
+    return factor
 
 
 def _entry_weight(name: str, weight: float | xr.DataArray, array: xr.DataArray) -> npt.NDArray[np.float64]:
