@@ -81,6 +81,7 @@ def respond(m: Stage, data: xr.Dataset) -> LinearExpression:
     modules = Modules.at_node(m)
     balance(m, data, modules)
     stabilise(m, data, modules)
+    bring_a_fleet(m, data)
     change = withdrawal(m, data, modules)
     keep_voltages(m, data, *change)
     keep_flows(m, data, *change)
@@ -191,6 +192,15 @@ def stabilise(m: Stage, data: xr.Dataset, modules: Modules) -> None:
     u, delivered = m["stabilised"], modules.injected + modules.called
     m.subject_to("cover_surge", delivered >= data.cover_surge * u, where=late & (data.cover_surge > 0))
     m.subject_to("cover_drop", modules.charged >= data.cover_drop * u, where=late & (data.cover_drop > 0))
+
+
+def bring_a_fleet(m: Stage, data: xr.Dataset) -> None:
+    """A stabilised node has one of its minimal fleets; implied by whole modules, and tight where they are relaxed."""
+    share = m.nonnegative("fleet_share", over="node alternative", where=data.alternative_exists)
+    held = m["arrived"].isel(time=-1, drop=True)
+    m.subject_to("one_fleet", share.fillna(0).sum("alternative") - m["stabilised"] >= 0, where=data.fleet_needed)
+    part = (data.minimal_fleet * share.fillna(0)).sum("alternative")
+    m.subject_to("fleet_held", held - part >= 0, where=(data.minimal_fleet > 0).any("alternative"))
 
 
 def withdrawal(m: Stage, data: xr.Dataset, modules: Modules) -> tuple[LinearExpression, LinearExpression]:

@@ -12,6 +12,7 @@ import xarray as xr
 
 from drofcm.core.dims import UNCERTAIN
 from drofcm.fcm.catalogue import is_demand_response, is_generator, is_storage
+from drofcm.fcm.fleets import minimal_fleets
 from drofcm.fcm.requirement import arrival_time, imbalance, requirement, step_end
 from drofcm.network.screening import binding_flow_rows, binding_voltage_rows, polygon
 from drofcm.problems.demand_shock_check import check
@@ -33,15 +34,16 @@ def derive(data: xr.Dataset, *, cover_rows: bool = True) -> xr.Dataset:
     data
         Checked data.
     cover_rows
-        Whether to fill in the right-hand sides of the cover rows; without, they are zero and no row is written.
+        Whether to fill in what only tightens the relaxation: the right-hand sides of the cover rows and the minimal
+        fleets; without, they are zero and no row is written.
 
     Returns
     -------
     xarray.Dataset
         The data and, besides: ``imbalance``, ``surge`` (its positive part), ``affected`` (nodes of M_s), ``sendable``
         (where x_idl exists), ``fleet``, ``arrives``, ``supply_limit``, ``surplus_limit`` (M-), ``critical_part`` and
-        ``flexible_part`` of the load, ``after_deadline``, ``ramp_binds``, the kinds of technology, and the network rows
-        that can bind.
+        ``flexible_part`` of the load, ``after_deadline``, ``ramp_binds``, the kinds of technology, what
+        `drofcm.fcm.fleets.minimal_fleets` finds, and the network rows that can bind.
     """
     data = data.drop_attrs(deep=True)
     at_node = data[["energised", "base_load", "base_reactive", "tan_phi"]].sel(bus=data.indexes["node"])
@@ -88,6 +90,15 @@ def derive(data: xr.Dataset, *, cover_rows: bool = True) -> xr.Dataset:
         node_tan_phi=at_node["tan_phi"],
         cut_off_load=(1 - at_node["energised"]) * at_node["base_load"],
         cut_off_reactive=(1 - at_node["energised"]) * at_node["base_reactive"],
+    )
+    late = derived["affected"] & derived["after_deadline"]
+    derived = derived.assign(
+        minimal_fleets(
+            derived,
+            derived["cover_surge"].where(late, 0.0),
+            derived["cover_drop"].where(late, 0.0),
+            (arrives & sendable & (data["hub_available"] > 0)).any("hub"),
+        )
     )
     return derived.assign(_network_rows(derived, follow_limit))
 

@@ -191,7 +191,7 @@ def _scale_factor(points: npt.NDArray[np.float64], scale: Scale) -> npt.NDArray[
     deviation = points.std(axis=0)
     if scale == "variable":
         return np.array([1 / math.sqrt(float((deviation**2).mean()))])
-    factor = np.zeros_like(deviation)
+    factor: npt.NDArray[np.float64] = np.zeros_like(deviation)
     np.divide(1.0, deviation, out=factor, where=deviation > 0)
     return factor
 
