@@ -95,7 +95,7 @@ class _Need:
         self._surge = cover_surge.transpose(*by_step).values
         self._drop = cover_drop.transpose(*by_step).values
         self._available = available.transpose("scenario", "node", "fcm", "time").values.astype(float)
-        stock = np.minimum(data["requirement"], data["stock"].sum("supplier"))
+        stock = xr.DataArray(np.minimum(data["requirement"], data["stock"].sum("supplier")))
         self._most = np.floor(stock.transpose("scenario", "node", "fcm").values + _TOLERANCE).astype(int)
         self._most *= self._available.any(axis=-1)
         self._length = data["step_length"].values
