@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -101,10 +102,12 @@ class _Need:
         self._length = data["step_length"].values
         self._power = data["power"].values
         self._absorbed_power = (data["power"] * data["absorbs"]).values
-        # a store gives at most what it holds when full, and what it brought plus what it took up on the way
+        # a store gives at most what it holds when full, and at most what it brought plus what it took up on the way
         self._full = xr.where(storage, data["eta_discharge"] * data["energy"], data["energy"]).values
         self._brought = (self._full * xr.where(storage, data["initial_soc"], 1.0)).values
-        self._taken = xr.where(storage, data["absorbs"] * data["energy"] / data["eta_charge"], 0.0).values
+        self._absorbs = (storage & (data["absorbs"] > 0)).values
+        self._capacity = data["energy"].values
+        self._eta = data["eta_charge"].values, data["eta_discharge"].values
         follow = data["node_energised"] * np.minimum(data["supply_headroom"], data["supply_ramp"] * step_end(data))
         # what stores can take up before a run of steps: from the supply, or from a drop
         charging = xr.DataArray(follow + (-data["imbalance"]).clip(min=0)) * data["step_length"]
@@ -134,21 +137,35 @@ class _Need:
         """Rows and right-hand sides, rows n >= least, of everything that a stabilised node needs."""
         here, before = self._available[s, i], np.cumsum(self._charging[s, i]) - self._charging[s, i]
         rows, least = [np.zeros((0, len(here)))], [np.zeros(0)]
-        for cover, power, stored in (
-            (self._surge[s, i], self._power, ((self._full, 0.0), (self._brought, 1.0))),
-            (self._drop[s, i], self._absorbed_power, ((self._taken, 0.0),)),
-        ):
-            steps = np.flatnonzero(cover > _TOLERANCE)
-            rows.append(power * here[:, steps].T)
-            least.append(cover[steps])
-            for run in np.split(steps, np.flatnonzero(np.diff(steps) > 1) + 1):
-                if not len(run):
-                    continue
-                energy = np.cumsum(cover[run] * self._length[run])
-                for each, charged in stored:
-                    rows.append(each * here[:, run].T)
-                    least.append(energy - charged * before[run[0]])
+        for run, cover in _runs(self._surge[s, i]):
+            energy = np.cumsum(cover * self._length[run])
+            rows += [each * here[:, run].T for each in (self._power, self._full, self._brought)]
+            least += [cover, energy, energy - before[run[0]]]
+        for run, cover in _runs(self._drop[s, i]):
+            hours = np.cumsum(self._length[run])
+            rows += [self._absorbed_power * here[:, run].T, self._taken(hours) * here[:, run].T]
+            least += [cover, np.cumsum(cover * self._length[run])]
         return np.concatenate(rows), np.concatenate(least)
+
+    def _taken(self, hours: Vector) -> Vector:
+        """The most that an empty store takes from the node in so many hours, MWh a module, (step, fcm).
+
+        A store that charges and discharges at once burns power. With a charged and b discharged, a - b is largest,
+        subject to a + b <= power x hours and eta_c a - b / eta_d <= capacity, at b = 0 or where both rows are tight.
+        """
+        charge, discharge = self._eta
+        most = hours[:, None] * self._power
+        surplus = (charge * most - self._capacity).clip(min=0)
+        taken: Vector = np.where(self._absorbs, most - 2 * surplus / (charge + 1 / discharge), 0.0)
+        return taken
+
+
+def _runs(cover: Vector) -> Iterator[tuple[npt.NDArray[np.int64], Vector]]:
+    """Runs of consecutive steps with something to cover."""
+    steps = np.flatnonzero(cover > _TOLERANCE)
+    for run in np.split(steps, np.flatnonzero(np.diff(steps) > 1) + 1):
+        if len(run):
+            yield run, cover[run]
 
 
 def _minimal(fleets: Fleets) -> Fleets:
