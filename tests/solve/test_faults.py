@@ -20,7 +20,7 @@ from processes import Cluster, Deadly, Killer, alive, script, until, worker_proc
 import drofcm as dro
 from drofcm.blocks.form import TwoStageBlocks
 from drofcm.core.errors import DrofcmError, Finding, InfeasibleError, InputError, ModelError, SolveError
-from drofcm.solve import execution, lshaped
+from drofcm.solve import execution, search
 from drofcm.solve.execution import executor
 from drofcm.solve.subproblem import Request, Subproblem
 
@@ -326,7 +326,7 @@ def test_bounds_of_a_recourse_that_is_cut_short_are_valid(x: int) -> None:
 def test_search_whose_lagrangian_problems_are_cut_short_is_right(
     seconds: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lshaped, "_SECONDS", seconds)
+    monkeypatch.setattr(search, "_SECONDS", seconds)
     assert_optimal(solve(workers=1))
 
 

@@ -15,7 +15,7 @@ from problems import NETDES_OPTIMA, farmer, lands, network_design, newsvendor
 
 import drofcm as dro
 from drofcm.core.errors import InfeasibleError, ModelError, SolveError
-from drofcm.solve import lshaped, master
+from drofcm.solve import integers, lshaped, master
 from drofcm.solve.method import choose
 
 MEASURES = [
@@ -186,8 +186,8 @@ def rent(m: dro.Stage, data: xr.Dataset) -> Any:
 
 def test_regions_of_the_first_stage(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without Lagrangian cuts scenarios must be kept whole; searched by regions, the optimum is the best plan's."""
-    for step in ("_drive", "_strengthen"):
-        monkeypatch.setattr(lshaped._Search, step, lambda *arguments: None)
+    monkeypatch.setattr(integers.IntegerPhase, "_drive", lambda *arguments: None)
+    monkeypatch.setattr(lshaped, "strengthen", lambda search: None)
     data = several(6).data
     probability = data.probability if "probability" in data else xr.full_like(data.demand, 1 / 6)
     values = {}

@@ -1,0 +1,304 @@
+"""What one run of the decomposition knows: bounds, the best plan, the master with its cuts, and where time went.
+
+The phases (`drofcm.solve.relaxation`, `drofcm.solve.integers`) ask scenarios and the master through it; every lower
+bound, plan and cut that they find is taken down here, with its origin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from drofcm.blocks.form import FirstStage, TwoStageBlocks
+from drofcm.core.dims import SCENARIO
+from drofcm.core.errors import InfeasibleError, SolveError, shorten
+from drofcm.risk.ambiguity import AmbiguitySet
+from drofcm.risk.measures import RiskMeasure
+from drofcm.risk.weights import worst_case_weights
+from drofcm.solve import checkpoint as checkpoints
+from drofcm.solve.cuts import Cut
+from drofcm.solve.execution import Executor
+from drofcm.solve.extensive import Progress, versions
+from drofcm.solve.highs import MatrixProblem, solve
+from drofcm.solve.master import Master, MasterPoint
+from drofcm.solve.recourse import relative_gap
+from drofcm.solve.result import Status
+from drofcm.solve.stopping import Stopping
+from drofcm.solve.subproblem import Answer, Point, Request
+
+__all__ = ["Search"]
+
+Vector = npt.NDArray[np.float64]
+T = TypeVar("T")
+
+_SECONDS = 2.0
+"""Time limit of one Lagrangian problem; its dual bound is valid whenever it stops."""
+
+_MEMORY = 60
+"""Points of the Lagrangian dual that are remembered for each scenario."""
+
+
+class Search:
+    """One run of the method and what it has learnt.
+
+    Parameters
+    ----------
+    blocks
+        The program.
+    risk, ambiguity
+        What to minimise.
+    stop
+        When to end.
+    ask
+        Answers for the scenarios.
+    progress
+        Called with seconds, lower and upper bound after every iteration.
+    checkpoint
+        File that keeps what was learnt; where it is there already, the search goes on from it.
+
+    Attributes
+    ----------
+    master
+        The master problem with all cuts, once the search has begun.
+    lower, lower_origin
+        The best lower bound and where it comes from.
+    upper, plan
+        Cost of the best plan, and the plan, (n); None before there is one.
+    price
+        Prices of the first-stage rows in the relaxation, None before it was solved.
+    phase
+        Name of the phase, for the log.
+    log
+        One entry an iteration.
+    points
+        Points of each scenario's Lagrangian dual.
+    """
+
+    def __init__(
+        self,
+        blocks: TwoStageBlocks,
+        risk: RiskMeasure,
+        ambiguity: AmbiguitySet,
+        stop: Stopping,
+        ask: Executor,
+        progress: Progress | None = None,
+        checkpoint: Path | None = None,
+    ) -> None:
+        self.blocks, self.stop = blocks, stop
+        self.count = len(blocks.scenarios)
+        self.integer_recourse = any(own.integer.any() for own in blocks.scenarios)
+        self.lower, self.lower_origin = -np.inf, "none"
+        self.upper = np.inf
+        self.plan: Vector | None = None
+        self.price: Vector | None = None
+        self.phase = "relaxation"
+        self.log: list[dict[str, Any]] = []
+        self.master: Master
+        self.points: list[tuple[Point, ...]] = [()] * self.count
+        self._risk, self._ambiguity = risk, ambiguity
+        self._ask, self._progress = ask, progress
+        self._spent: dict[str, float] = {}
+        self._iteration = 0
+        self._path = checkpoint
+        self._key = checkpoints.problem_hash(blocks, risk, ambiguity) if checkpoint is not None else ""
+
+    def begin(self) -> None:
+        """Take up what an earlier search has learnt, or find the floors of all costs.
+
+        Raises
+        ------
+        InfeasibleError
+            If the first stage, or the recourse of a scenario, is infeasible whatever is done.
+        InputError
+            If the checkpoint belongs to another problem.
+        """
+        learnt = None if self._path is None else checkpoints.read(self._path, self._key)
+        self.master = self._fresh_master() if learnt is None else self._take_up(learnt)
+
+    # ---- limits -----------------------------------------------------------------------------------------------------
+
+    @property
+    def reason(self) -> Status | None:
+        """Why the search ends here, or None if it goes on."""
+        return self.stop.reason(self.lower, self.upper, self._iteration)
+
+    @property
+    def allowed(self) -> float:
+        """The absolute gap that was asked for."""
+        return self.stop.gap * abs(self.upper)
+
+    @property
+    def seconds_each(self) -> float:
+        """Time limit of one Lagrangian problem."""
+        remaining = self.stop.remaining
+        return _SECONDS if remaining is None else max(0.1, min(_SECONDS, remaining))
+
+    # ---- asking -----------------------------------------------------------------------------------------------------
+
+    def answers(self, requests: dict[int, Request]) -> dict[int, Answer]:
+        """Ask scenarios."""
+        answers = self.timed("scenarios", lambda: self._ask.ask(requests))
+        for answer in answers.values():
+            for kind, seconds in answer.seconds.items():
+                self._spent[kind] = self._spent.get(kind, 0.0) + seconds
+        return answers
+
+    def timed(self, kind: str, action: Callable[[], T]) -> T:
+        """Do something and book its seconds."""
+        began = self.stop.seconds
+        outcome = action()
+        self._spent[kind] = self._spent.get(kind, 0.0) + self.stop.seconds - began
+        return outcome
+
+    def weights(self, cost: Vector) -> Vector:
+        """The risk weights at these costs, (S)."""
+        probability = self.blocks.probability
+        return worst_case_weights(self._risk, self._ambiguity, probability.copy(data=cost), probability).values
+
+    def objective(self, x: Vector, cost: Vector) -> float:
+        """What a plan costs whose recourse costs are known."""
+        first = self.blocks.first_stage
+        return float(first.cost @ x) + first.constant + float(self.weights(cost) @ cost)
+
+    # ---- taking down ------------------------------------------------------------------------------------------------
+
+    def take_cuts(self, x: Vector, answers: dict[int, Answer]) -> None:
+        """Cuts and points that scenarios found at ``x``."""
+        cuts = []
+        for s, answer in sorted(answers.items()):
+            if answer.gradient is not None:
+                feasible = answer.violation == 0
+                value = answer.relaxed if answer.relaxed is not None else answer.violation
+                cuts.append(Cut(s, value - float(answer.gradient @ x), answer.gradient, bounds_cost=feasible))
+            cuts += [Cut(s, constant, gradient) for constant, gradient in answer.lagrangian]
+            self.points[s] = (*self.points[s], *answer.points)[-_MEMORY:]
+        self.master.add(cuts)
+
+    def take_plan(self, x: Vector, value: float) -> None:
+        """A plan whose recourse was solved with all its integers."""
+        if value < self.upper:
+            self.upper, self.plan = value, x
+
+    def take_bound(self, bound: float, origin: str) -> None:
+        """A lower bound of the program."""
+        if bound > self.lower:
+            self.lower, self.lower_origin = bound, origin
+
+    def take_point(self, point: MasterPoint, origin: str) -> None:
+        """What the master found.
+
+        Raises
+        ------
+        InfeasibleError
+            If no plan exists.
+        SolveError
+            If the cost is unbounded.
+        KeyboardInterrupt
+            If Ctrl-C stopped it; its bound is taken down before.
+        """
+        if point.status == "infeasible":
+            raise InfeasibleError("no plan satisfies every row of the program")
+        if point.status == "unbounded":
+            raise SolveError("the cost is unbounded below: a cost or a bound is missing")
+        self.take_bound(point.bound, origin)
+        if point.status == "interrupted":
+            raise KeyboardInterrupt
+
+    def record(self) -> None:
+        """End of an iteration."""
+        self._iteration += 1
+        pool = self.master.pool
+        self.log.append(
+            {
+                "seconds": self.stop.seconds,
+                "lower_bound": self.lower,
+                "upper_bound": self.upper,
+                "gap": relative_gap(self.lower, self.upper),
+                "phase": self.phase,
+                "cuts": len(pool),
+                "cuts_active": int(pool.active.sum()),
+                "kept": len(self.master.kept),
+                "master_seconds": self._spent.get("master", 0.0),
+                "scenario_seconds": self._spent.get("scenarios", 0.0),
+            }
+        )
+        if self._progress is not None:
+            self._progress(self.stop.seconds, self.lower, self.upper)
+        if self._path is not None:
+            checkpoints.write(self._path, self._key, self._learnt())
+
+    def provenance(self) -> dict[str, Any]:
+        """What is to be known about this search."""
+        return {
+            "method": "lshaped",
+            "risk": str(self._risk),
+            "ambiguity": str(self._ambiguity),
+            "gap_asked": self.stop.gap,
+            "time_limit": self.stop.time_limit,
+            "seconds": self.stop.seconds,
+            "seconds_by_kind": self._spent,
+            "lower_bound": self.lower_origin,
+            "iterations": self._iteration,
+            "cuts": len(self.master.pool),
+            "kept_whole": self.blocks.probability[SCENARIO].values[self.master.kept].tolist(),
+            "workers": self._ask.workers,
+            "versions": versions(),
+        }
+
+    # ---- beginning --------------------------------------------------------------------------------------------------
+
+    def _fresh_master(self) -> Master:
+        floors = self._ask.floors()
+        floor = np.array([floors[number] for number in range(self.count)])
+        if np.isposinf(floor).all() and not _has_plan(self.blocks.first_stage):
+            raise InfeasibleError("the first stage is infeasible: no plan satisfies its rows")
+        if np.isposinf(floor).any():
+            bad = shorten(self.blocks.probability[SCENARIO].values[np.isposinf(floor)].tolist())
+            raise InfeasibleError(f"scenario {bad} has no feasible recourse at any first stage")
+        return Master(self.blocks, self._risk, self._ambiguity, floor)
+
+    def _learnt(self) -> checkpoints.Learnt:
+        pool = self.master.pool
+        return checkpoints.Learnt(
+            scenario=pool.scenario,
+            constant=pool.constant,
+            gradients=pool.gradients,
+            bounds_cost=pool.bounds_cost,
+            floor=self.master.floor,
+            kept=np.array(self.master.kept, dtype=np.int64),
+            lower=self.lower,
+            lower_origin=self.lower_origin,
+            plan=np.zeros(0) if self.plan is None else self.plan,
+            upper=self.upper,
+            phase=self.phase,
+            iteration=self._iteration,
+        )
+
+    def _take_up(self, learnt: checkpoints.Learnt) -> Master:
+        master = Master(self.blocks, self._risk, self._ambiguity, learnt.floor)
+        gradients = learnt.gradients.toarray()
+        master.add(
+            [
+                Cut(int(s), float(constant), gradient, bool(bounds))
+                for s, constant, gradient, bounds in zip(
+                    learnt.scenario, learnt.constant, gradients, learnt.bounds_cost, strict=True
+                )
+            ]
+        )
+        master.keep(learnt.kept.tolist())
+        self.lower, self.lower_origin = learnt.lower, learnt.lower_origin
+        self.upper, self.plan = learnt.upper, learnt.plan if len(learnt.plan) else None
+        self.phase, self._iteration = learnt.phase, learnt.iteration
+        return master
+
+
+def _has_plan(first: FirstStage) -> bool:
+    """Whether anything satisfies the first stage alone."""
+    nothing = np.zeros_like(first.cost)
+    rows, sides = first.rows, (first.row_lower, first.row_upper)
+    problem = MatrixProblem(nothing, 0.0, rows, *sides, first.lower, first.upper, first.integer)
+    return solve(problem, threads=1).status != "infeasible"
