@@ -1,5 +1,6 @@
 """Siting and dispatching flexible capacity on grids with AI data centres, under uncertainty that is not well known."""
 
+from drofcm.blocks.dro import read_dro
 from drofcm.blocks.smps import read_smps
 from drofcm.core.errors import DrofcmError, Finding, InfeasibleError, InputError, ModelError, SolveError
 from drofcm.dsl.program import TwoStageProgram, solve
@@ -39,6 +40,7 @@ __all__ = [
     "Wasserstein",
     "WorstCase",
     "bind",
+    "read_dro",
     "read_smps",
     "solve",
     "worst_case_probability",
