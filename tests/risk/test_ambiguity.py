@@ -89,7 +89,7 @@ def cases(draw: st.DrawFn, kinds: tuple[str, ...] = KINDS) -> tuple[AmbiguitySet
 # ---- exact ----------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=120)
+@settings(max_examples=70)
 @given(cases(), st.sampled_from(MEASURES))
 @example((dro.TotalVariation(0.05), np.array([0.0, 0.0, 1.0]), np.array([0.4, 0.4, 0.2])), dro.CVaR(0.8))
 def test_worst_case_is_that_of_the_linear_program(
@@ -108,7 +108,7 @@ def test_worst_case_is_that_of_the_linear_program(
     assert (weights >= -1e-12).all()
 
 
-@settings(max_examples=80)
+@settings(max_examples=40)
 @given(cases(), st.sampled_from(MEASURES))
 def test_the_distribution_lies_in_the_set_and_the_weights_follow_from_it(
     case: tuple[AmbiguitySet, np.ndarray, np.ndarray], risk: RiskMeasure
@@ -131,7 +131,7 @@ def test_the_distribution_lies_in_the_set_and_the_weights_follow_from_it(
         assert fixed == pytest.approx(value, abs=1e-8)
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(
     cases(("wasserstein", "variation", "chi-squared", "entropy")), st.sampled_from(MEASURES), st.floats(0, 1), st.data()
 )
