@@ -19,6 +19,7 @@ from drofcm.report import figures, grids, statements, tables
 from drofcm.report.dispatch import MOST_SCENARIOS, dispatch
 from drofcm.report.inputs import ReportInput, check
 from drofcm.report.maps import maps
+from drofcm.report.nature import nature
 from drofcm.report.style import amount
 
 __all__ = ["ReportInput", "write_report"]
@@ -63,6 +64,9 @@ def _page(inputs: ReportInput) -> str:
     nodes = tables.nodes(inputs)
     shipped = tables.shipments(inputs)
     models = _models(inputs, state, terms, scenarios, nodes)
+    about_nature = nature(inputs, scenarios)
+    if about_nature is not None:
+        models.append(about_nature.drawing)
     rate = float(data["event_rate"])
     var, cvar = tables.value_at_risk(scenarios["cost"].to_numpy(), scenarios["probability"].to_numpy(), inputs.alpha)
     mean = float(scenarios["cost"].to_numpy() @ scenarios["probability"].to_numpy())
@@ -94,6 +98,7 @@ def _page(inputs: ReportInput) -> str:
             "quantities": grids.quantities(inputs),
             "provenance": grids.provenance(inputs),
         },
+        "nature": about_nature,
         "csv": grids.download(shipped),
         "most_scenarios": MOST_SCENARIOS if data.sizes["scenario"] > MOST_SCENARIOS else None,
         "names": {model.name for model in models},

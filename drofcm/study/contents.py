@@ -18,6 +18,7 @@ from drofcm.report import tables
 from drofcm.report.document import write_report
 from drofcm.report.inputs import DO_NOTHING, EXPECTED_VALUE_PLAN, ReportInput
 from drofcm.solve.result import Result
+from drofcm.study.ambiguity import ambiguity_set
 from drofcm.study.folder import RunFolder
 from drofcm.validate.certificate import certify, report_quantities
 
@@ -70,6 +71,8 @@ def report_input(
             "cvar": [(tail.alpha, tail.weight) for tail in risk.cvar],
             "worst_case": risk.worst_case,
         },
+        ambiguity=ambiguity_set(study, data),
+        worst_case_probability=plan.worst_case_probability,
     )
     quantities = report_quantities(data, plan.recourse).rename(time_to_stable="stabilisation_time")
     return ReportInput(

@@ -14,8 +14,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from drofcm.risk.ambiguity import AmbiguitySet
+from drofcm.risk.measures import CVaR, Expectation, WeightedSum, WorstCase
+from drofcm.risk.nature import reachable
+from drofcm.risk.weights import worst_case_weights
 from drofcm.validate import recompute
 from drofcm.validate.ledger import Certificate, Ledger
+from drofcm.validate.worst_case import enter_distribution
 
 __all__ = ["Certificate", "certify", "report_quantities"]
 
@@ -71,6 +76,8 @@ def certify(
     objective: float,
     risk_weights: xr.DataArray | None,
     risk: Mapping[str, Any] | None = None,
+    ambiguity: AmbiguitySet | None = None,
+    worst_case_probability: xr.DataArray | None = None,
     tolerance: float = 1e-5,
 ) -> Certificate:
     """Check a solution against the data: every row, bound, integrality and cost.
@@ -94,9 +101,12 @@ def certify(
         Worst-case weights of the risk measure over ``scenario``, of which the objective is the weighted sum;
         None leaves that check out.
     risk
-        The measure in plain numbers under the probabilities of the data, for instance
-        ``{"expectation": 0.5, "cvar": [(0.9, 0.5)], "worst_case": 0.0}``: the objective is then computed again by
-        sorting the recourse costs. None leaves that check out (an ambiguity set is in use).
+        The measure in plain numbers, for instance ``{"expectation": 0.5, "cvar": [(0.9, 0.5)], "worst_case": 0.0}``:
+        the objective is then computed again by sorting the recourse costs. None leaves that check out.
+    ambiguity, worst_case_probability
+        The bound ambiguity set and the distribution over ``scenario`` that nature picked from it: the costs are then
+        sorted under that distribution, which must lie in the set, and no other one in it may cost more. Both or
+        neither; without them the probabilities of the data are nature's.
     tolerance
         Largest violation that passes, relative to ``max(1, |left|, |right|)`` of the row; ten times the feasibility
         tolerance of the solver by default.
@@ -115,6 +125,9 @@ def certify(
     }
     if risk_weights is not None:
         given["risk"] = (risk_weights.to_dataset(name="risk_weight"), {"risk_weight": ("scenario",)}, True)
+    if worst_case_probability is not None:
+        chosen = worst_case_probability.to_dataset(name="worst_case_probability")
+        given["nature"] = (chosen, {"worst_case_probability": ("scenario",)}, True)
     ledger.violation("labels", "A.1", xr.zeros_like(recourse_cost))
     arranged = {part: _arranged(ledger, data, *entry) for part, entry in given.items()}
     if not ledger.close().passed:
@@ -136,7 +149,14 @@ def certify(
         cost = arranged["result"].recourse_cost
         _cost_rows(ledger, data, plan, full, arranged["terms"], cost)
         weights = arranged["risk"].risk_weight if risk_weights is not None else None
-        _objective_rows(ledger, data, plan, cost, objective, weights, risk)
+        nature = data.probability
+        if ambiguity is not None and worst_case_probability is not None:
+            nature = arranged["nature"].worst_case_probability
+            enter_distribution(ledger, ambiguity, data.probability.reset_coords(drop=True), nature)
+        possible = data.probability > 0 if ambiguity is None else _reached(ambiguity, data)
+        _objective_rows(ledger, data, plan, cost, objective, weights, risk, nature, possible)
+        if ambiguity is not None and risk is not None:
+            _nothing_is_worse(ledger, data, plan, cost, objective, risk, ambiguity)
     return ledger.close()
 
 
@@ -360,6 +380,8 @@ def _objective_rows(
     objective: float,
     weights: xr.DataArray | None,
     risk: Mapping[str, Any] | None,
+    nature: xr.DataArray,
+    possible: xr.DataArray,
 ) -> None:
     reported = xr.DataArray(float(objective))
     spent = sum(recompute.first_stage_terms(data, plan).values(), start=xr.DataArray(0.0))
@@ -368,15 +390,43 @@ def _objective_rows(
         ledger.equal("objective by risk weights", "(1)", reported, spent + (weights * cost).sum())
     if risk is None:
         return
-    value, total = recompute.risk_by_sorting(cost.values, data.probability.values, risk)
+    value, total = recompute.risk_by_sorting(cost.values, nature.values, risk, possible.values)
     ledger.equal("objective by sorting", "(14)-(16)", reported, spent + value)
     if weights is not None:
         ledger.equal("sum of risk weights", "(14)-(16)", weights.sum(), total)
-        most = data.probability * risk.get("expectation", 0.0)
+        most = nature * risk.get("expectation", 0.0)
         for alpha, weight in risk.get("cvar", ()):
-            most = most + weight * np.minimum(data.probability / (1 - alpha), 1.0)
-        most = most + risk.get("worst_case", 0.0) * (data.probability > 0)
+            most = most + weight * np.minimum(nature / (1 - alpha), 1.0)
+        most = most + risk.get("worst_case", 0.0) * possible
         ledger.at_most("risk weights stay in their set", "(14)-(16)", weights, most)
+
+
+def _reached(ambiguity: AmbiguitySet, data: xr.Dataset) -> xr.DataArray:
+    probability = data.probability.reset_coords(drop=True)
+    reached: xr.DataArray = probability.copy(data=reachable(ambiguity, probability))
+    return reached
+
+
+def _nothing_is_worse(
+    ledger: Ledger,
+    data: xr.Dataset,
+    plan: xr.Dataset,
+    cost: xr.DataArray,
+    objective: float,
+    risk: Mapping[str, Any],
+    ambiguity: AmbiguitySet,
+) -> None:
+    """The worst case over the set, searched for again at the costs."""
+    terms: list[tuple[float, Expectation | CVaR | WorstCase]] = [
+        (risk.get("expectation", 0.0), Expectation()),
+        *((weight, CVaR(alpha)) for alpha, weight in risk.get("cvar", ())),
+        (risk.get("worst_case", 0.0), WorstCase()),
+    ]
+    probability = data.probability.reset_coords(drop=True)
+    weights = worst_case_weights(WeightedSum(tuple(terms)), ambiguity, cost, probability)
+    spent = sum(recompute.first_stage_terms(data, plan).values(), start=xr.DataArray(0.0))
+    reported = xr.DataArray(float(objective))
+    ledger.equal("no distribution of the set is worse", "B", reported, spent + (weights * cost).sum())
 
 
 def report_quantities(data: xr.Dataset, recourse: xr.Dataset) -> xr.Dataset:

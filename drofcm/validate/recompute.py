@@ -160,8 +160,14 @@ def time_to_stable(data: xr.Dataset, recourse: xr.Dataset, tolerance: float = 1e
     return last.where(~outside.isel(time=-1, drop=True), np.inf)
 
 
-def risk_by_sorting(cost: np.ndarray, probability: np.ndarray, risk: Mapping[str, Any]) -> tuple[float, float]:
-    """Value of the measure and sum of its weights: CVaR as the mean of the worst ``1 - alpha`` of the probability."""
+def risk_by_sorting(
+    cost: np.ndarray, probability: np.ndarray, risk: Mapping[str, Any], possible: np.ndarray | None = None
+) -> tuple[float, float]:
+    """Value of the measure and sum of its weights: CVaR as the mean of the worst ``1 - alpha`` of the probability.
+
+    The worst case is that of the scenarios that are ``possible``, by default those with probability.
+    """
+    possible = probability > 0 if possible is None else possible
     unknown = set(risk) - {"expectation", "cvar", "worst_case"}
     if unknown:
         raise ValueError(f"unknown key of risk: {sorted(unknown)}; known: expectation, cvar, worst_case")
@@ -169,7 +175,7 @@ def risk_by_sorting(cost: np.ndarray, probability: np.ndarray, risk: Mapping[str
     worst, share = cost[order], probability[order]
     value = risk.get("expectation", 0.0) * float(cost @ probability)
     total = risk.get("expectation", 0.0) + risk.get("worst_case", 0.0)
-    value += risk.get("worst_case", 0.0) * float(cost[probability > 0].max())
+    value += risk.get("worst_case", 0.0) * float(cost[possible].max())
     for alpha, weight in risk.get("cvar", ()):
         tail = 1.0 - alpha
         before = np.concatenate([[0.0], np.cumsum(share)[:-1]])
