@@ -21,7 +21,7 @@ from drofcm.core.dims import SCENARIO
 from drofcm.core.errors import InfeasibleError, ModelError, shorten
 from drofcm.dsl.guard import StageModel, v1_semantics, watched
 from drofcm.dsl.stage import Kind, Stage
-from drofcm.risk.ambiguity import AmbiguitySet, Nominal
+from drofcm.risk.ambiguity import AmbiguitySet, Nominal, bind
 from drofcm.risk.measures import Expectation, RiskMeasure, as_sum
 from drofcm.risk.reformulate import risk_expression
 from drofcm.risk.weights import check_probability
@@ -134,16 +134,20 @@ class TwoStageProgram:
         risk
             Risk measure of the recourse cost; the expectation if left out.
         ambiguity
-            Ambiguity set; the nominal distribution if left out.
+            Ambiguity set, bound to the data here; the nominal distribution if left out.
 
         Raises
         ------
         ModelError
-            If a stage breaks a rule of the language.
+            If a stage breaks a rule of the language, or the ambiguity set is a divergence ball, which has no finite
+            rows (`solve` adds them as cuts).
+        InputError
+            If the ambiguity set does not fit the data; see `drofcm.bind`.
         """
+        bound = self._bound(ambiguity)
         declared = self._declare()
         self._extract(declared)
-        return self._with_risk(declared, risk or Expectation(), ambiguity or Nominal())
+        return self._with_risk(declared, risk or Expectation(), bound)
 
     def blocks(self, client: Any = None, chunk: int | None = None) -> TwoStageBlocks:
         """The program as canonical matrices with the way back to labels.
@@ -199,7 +203,7 @@ class TwoStageProgram:
         risk
             Risk measure of the recourse cost; the expectation if left out.
         ambiguity
-            Ambiguity set; the nominal distribution if left out.
+            Ambiguity set, bound to the data here; the nominal distribution if left out.
         method
             ``"extensive"``: one mixed-integer problem; ``"lshaped"``: decomposition by scenario; ``"auto"`` chooses by
             size and says why in ``provenance["method_chosen"]``.
@@ -230,13 +234,15 @@ class TwoStageProgram:
         SolveError
             If the program is unbounded, or a limit was hit before any plan was found.
         InputError
-            If the checkpoint belongs to another problem.
+            If the checkpoint belongs to another problem, or the ambiguity set does not fit the data (see
+            `drofcm.bind`).
         """
+        bound = self._bound(ambiguity)
         try:
             return solve_blocks(
                 self.blocks(client),
                 risk,
-                ambiguity,
+                bound,
                 method=method,
                 gap=gap,
                 time_limit=time_limit,
@@ -248,7 +254,8 @@ class TwoStageProgram:
                 progress=progress,
             )
         except InfeasibleError as error:
-            model = self._with_risk(self._declare(), risk or Expectation(), ambiguity or Nominal())
+            # what judges the cost rules no plan out
+            model = self._with_risk(self._declare(), Expectation(), Nominal())
             raise InfeasibleError(str(error), infeasibility_listing(model)) from None
 
     def evaluate(
@@ -275,7 +282,8 @@ class TwoStageProgram:
         InfeasibleError
             If the plan breaks a first-stage row, or a scenario has no recourse at it.
         """
-        return evaluate_blocks(self.blocks(client), plan, risk, ambiguity, client=client, workers=workers)
+        bound = self._bound(ambiguity)
+        return evaluate_blocks(self.blocks(client), plan, risk, bound, client=client, workers=workers)
 
     def on(self, data: xr.Dataset) -> TwoStageProgram:
         """The same declaration on other data: fresh scenarios, for example."""
@@ -310,6 +318,10 @@ class TwoStageProgram:
             made_of = (part.data, *part._functions.values())
             part._assembled = (made_of, select(self._assembled[1], positions, part.probability))
         return part
+
+    def _bound(self, ambiguity: AmbiguitySet | None) -> AmbiguitySet:
+        """The ambiguity set with the figures of this program's data in it."""
+        return bind(ambiguity or Nominal(), self.data)
 
     def _part(self, scenarios: slice) -> TwoStageProgram:
         """The same declaration on some of the scenarios; their probabilities no longer sum to one."""

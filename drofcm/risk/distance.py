@@ -20,7 +20,7 @@ from scipy.spatial.distance import cdist
 from drofcm.core.dims import SCENARIO
 from drofcm.core.errors import Finding, raise_if_any, suggest
 
-__all__ = ["Features", "Norm", "distance_blocks", "features", "mean_distance"]
+__all__ = ["Features", "Norm", "Scale", "distance_blocks", "features", "mean_distance", "named_variables"]
 
 Norm = Literal[1, 2, "inf"]
 Scale = Literal["variable", "entry", "none"]
@@ -53,6 +53,10 @@ class Features:
 
     def __len__(self) -> int:
         return len(self.values)
+
+    def select(self, positions: npt.NDArray[np.int64]) -> Features:
+        """Some of the scenarios."""
+        return Features(self.values[positions], self.scenario[positions], self.variable)
 
 
 def features(
@@ -90,7 +94,7 @@ def features(
         If ``over`` is missing although several variables are uncertain, names something unknown or certain, or if a
         variable is not finite or is the same in every scenario; all findings at once, each with its variable.
     """
-    names = _names(data, over)
+    names = named_variables(data, over)
     findings: list[Finding] = []
     columns: list[npt.NDArray[np.float64]] = []
     for name in names:
@@ -150,7 +154,14 @@ def mean_distance(points: Features, probability: xr.DataArray, *, norm: Norm = 1
     return float(sum(p[rows] @ block @ p for rows, block in distance_blocks(points, norm=norm)))
 
 
-def _names(data: xr.Dataset, over: str | Sequence[str] | None) -> list[str]:
+def named_variables(data: xr.Dataset, over: str | Sequence[str] | None) -> list[str]:
+    """The uncertain variables that ``over`` names, or the only one there is.
+
+    Raises
+    ------
+    InputError
+        If a name is unknown or stands for something certain, or none is given and several variables are uncertain.
+    """
     uncertain = sorted(str(name) for name in data.data_vars if SCENARIO in data[name].dims and name != "probability")
     if over is None:
         if len(uncertain) == 1:
@@ -191,8 +202,7 @@ def _scale_factor(points: npt.NDArray[np.float64], scale: Scale) -> npt.NDArray[
     deviation = points.std(axis=0)
     if scale == "variable":
         return np.array([1 / math.sqrt(float((deviation**2).mean()))])
-    factor = np.zeros_like(deviation)
-    np.divide(1.0, deviation, out=factor, where=deviation > 0)
+    factor: npt.NDArray[np.float64] = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=deviation > 0)
     return factor
 
 
