@@ -1,22 +1,27 @@
 """Worst-case weights: a coherent risk measure over an ambiguity set as a re-weighting of the scenarios.
 
-rho(Q) = max { w.Q : w in W }. For ``sum_k b_k rho_k`` the maximiser is ``sum_k b_k w_k`` with ``w_k`` the maximiser of
-each measure, because all of them share the ordering of the costs. Everything that decomposition needs is this one
-function (Shapiro, Dentcheva and Ruszczynski, Lectures on Stochastic Programming, theorem 6.7).
+rho(Q) = max { w.Q : w in W } with W = { a p' + sum_k b_k w^k : p' in P, 0 <= w^k <= p' / (1 - alpha_k), sum w^k = 1 }.
+One distribution p' is shared by all terms. Given p', each w^k follows from the ordering of the costs; finding p' is
+the work of `drofcm.risk.saddle` and `drofcm.risk.nature`. The worst case (alpha = 1) ranges over all scenarios that
+some distribution of P reaches, whatever p' is. Everything that decomposition needs is this one function (Shapiro,
+Dentcheva and Ruszczynski, Lectures on Stochastic Programming, theorem 6.7).
 """
 
 from __future__ import annotations
 
-from functools import singledispatch
-
 import numpy as np
+import numpy.typing as npt
 import xarray as xr
 
 from drofcm.core.dims import SCENARIO
 from drofcm.risk.ambiguity import AmbiguitySet, Nominal
-from drofcm.risk.measures import CVaR, Expectation, RiskMeasure, WorstCase, as_sum
+from drofcm.risk.measures import CVaR, Expectation, RiskMeasure, WeightedSum, as_sum
+from drofcm.risk.nature import nature, reachable
+from drofcm.risk.saddle import Tail, cvar_weights, value_at_risk, worst_distribution
 
-__all__ = ["check_probability", "value_at_risk", "worst_case_probability", "worst_case_weights"]
+__all__ = ["check_probability", "value_at_risk", "worst_case", "worst_case_probability", "worst_case_weights"]
+
+Vector = npt.NDArray[np.float64]
 
 _ROUNDING = 1e-9
 
@@ -43,14 +48,14 @@ def check_probability(probability: xr.DataArray) -> None:
 def worst_case_weights(
     risk: RiskMeasure, ambiguity: AmbiguitySet, cost: xr.DataArray, probability: xr.DataArray
 ) -> xr.DataArray:
-    """The weights w with rho(cost) = sum(w * cost) that a risk measure puts on the scenarios.
+    """The weights w with rho(cost) = sum(w * cost) that a risk measure over an ambiguity set puts on the scenarios.
 
     Parameters
     ----------
     risk
         The risk measure.
     ambiguity
-        The ambiguity set.
+        The ambiguity set, bound to its data (`drofcm.bind`).
     cost
         Cost per scenario, (scenario).
     probability
@@ -59,23 +64,17 @@ def worst_case_weights(
     Returns
     -------
     xarray.DataArray
-        Weights over ``scenario``; they sum to the sum of the weights of ``risk``. Between scenarios of equal cost the
-        earlier one is taken first, so that the answer is unique.
+        Weights over ``scenario``; they sum to the sum of the weights of ``risk``. Under the nominal distribution the
+        earlier one of scenarios of equal cost is taken first, so that the answer is unique.
 
     Raises
     ------
     ValueError
         If the probabilities are no distribution, or a cost is NaN.
+    InputError
+        If the set is not bound, holds no distribution, or was made for other scenarios.
     """
-    check_probability(probability)
-    if bool(cost.isnull().any()):
-        raise ValueError(f"cost is NaN at scenario {cost[SCENARIO].values[cost.isnull().values].tolist()}")
-    probability, cost = xr.align(probability, cost, join="exact")
-    worst = worst_case_probability(risk, ambiguity, cost, probability).values
-    weights = np.zeros(len(worst))
-    for weight, measure in as_sum(risk).terms:
-        weights += weight * _weights(measure, cost.values, worst)
-    return cost.copy(data=weights).rename("risk_weight")
+    return worst_case(risk, ambiguity, cost, probability)[0]
 
 
 def worst_case_probability(
@@ -83,43 +82,52 @@ def worst_case_probability(
 ) -> xr.DataArray:
     """The distribution, (scenario), that nature picks from the ambiguity set; it sums to one.
 
-    It is not the vector of risk weights: CVaR re-weights this distribution again.
+    It is not the vector of risk weights: CVaR re-weights this distribution again. Parameters and errors are those of
+    `worst_case_weights`.
     """
-    if not isinstance(ambiguity, Nominal):
-        raise TypeError(f"an ambiguity set is needed, got {ambiguity!r}")
-    return probability.rename("worst_case_probability")
+    return worst_case(risk, ambiguity, cost, probability)[1]
 
 
-def value_at_risk(cost: np.ndarray, probability: np.ndarray, alpha: float) -> float:
-    """The smallest cost that is not exceeded with probability ``alpha`` at least."""
-    order = np.argsort(cost, kind="stable")
-    reached = np.cumsum(probability[order]) >= alpha - _ROUNDING
-    return float(cost[order][np.argmax(reached)])
+def worst_case(
+    risk: RiskMeasure, ambiguity: AmbiguitySet, cost: xr.DataArray, probability: xr.DataArray
+) -> tuple[xr.DataArray, xr.DataArray]:
+    """Both, for one search: `worst_case_weights` and `worst_case_probability`."""
+    check_probability(probability)
+    if bool(cost.isnull().any()):
+        raise ValueError(f"cost is NaN at scenario {cost[SCENARIO].values[cost.isnull().values].tolist()}")
+    probability, cost = xr.align(probability, cost, join="exact")
+    measure = as_sum(risk)
+    chosen = _worst_probability(measure, ambiguity, cost, probability)
+    weights = np.zeros(len(chosen))
+    for weight, term in measure.terms:
+        if weight > 0:
+            weights += weight * _weights(term, cost.values, chosen, ambiguity, probability)
+    return (
+        cost.copy(data=weights).rename("risk_weight"),
+        probability.copy(data=chosen).rename("worst_case_probability"),
+    )
 
 
-@singledispatch
-def _weights(measure: RiskMeasure, cost: np.ndarray, probability: np.ndarray) -> np.ndarray:
-    raise TypeError(f"no weights are known for {measure!r}")
+def _worst_probability(
+    measure: WeightedSum, ambiguity: AmbiguitySet, cost: xr.DataArray, probability: xr.DataArray
+) -> Vector:
+    if isinstance(ambiguity, Nominal):
+        return probability.values.astype(float)
+    values = cost.values.astype(float)
+    if not np.isfinite(values).all():
+        raise ValueError(f"cost is infinite at scenario {cost[SCENARIO].values[~np.isfinite(values)].tolist()}")
+    expectation = sum(weight for weight, term in measure.terms if isinstance(term, Expectation))
+    tails = tuple(Tail(weight, term.alpha) for weight, term in measure.terms if isinstance(term, CVaR) and weight > 0)
+    return worst_distribution(values, expectation, tails, nature(ambiguity, probability, values))
 
 
-@_weights.register
-def _(measure: Expectation, cost: np.ndarray, probability: np.ndarray) -> np.ndarray:
-    return probability
-
-
-@_weights.register
-def _(measure: WorstCase, cost: np.ndarray, probability: np.ndarray) -> np.ndarray:
+def _weights(
+    term: RiskMeasure, cost: Vector, chosen: Vector, ambiguity: AmbiguitySet, probability: xr.DataArray
+) -> Vector:
+    if isinstance(term, Expectation):
+        return chosen
+    if isinstance(term, CVaR):
+        return cvar_weights(cost, chosen, term.alpha)
     weights = np.zeros(len(cost))
-    weights[np.argmax(np.where(probability > 0, cost, -np.inf))] = 1
-    return weights
-
-
-@_weights.register
-def _(measure: CVaR, cost: np.ndarray, probability: np.ndarray) -> np.ndarray:
-    # fill from the most expensive scenario down, each with at most p / (1 - alpha), until the weights sum to one
-    order = np.argsort(-cost, kind="stable")
-    room = probability[order] / (1 - measure.alpha)
-    before = np.concatenate([[0.0], np.cumsum(room)[:-1]])
-    weights = np.empty(len(cost))
-    weights[order] = np.clip(1 - before, 0, room)
+    weights[np.argmax(np.where(reachable(ambiguity, probability), cost, -np.inf))] = 1
     return weights

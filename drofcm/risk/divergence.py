@@ -1,0 +1,104 @@
+"""Worst distributions in divergence balls: a search in one variable, then the closed form.
+
+Scenarios of probability zero stay there. ``value`` is what nature maximises the expectation of, (S).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import brentq
+
+__all__ = ["entropy_ball", "euclidean_ball"]
+
+Vector = npt.NDArray[np.float64]
+
+_ROUNDING = 1e-13
+
+
+def entropy_ball(value: Vector, probability: Vector, radius: float) -> Vector:
+    """max p'.value over distributions with relative entropy to ``probability`` of at most ``radius``.
+
+    p' is proportional to p exp(value / temperature), the temperature such that the radius is used up (Hu and Hong
+    2013, theorem 4); if even the worst scenarios alone lie within, p' is p on them.
+    """
+    possible = probability > 0
+    p, f = probability[possible], value[possible]
+    spread = float(np.ptp(f))
+    if radius == 0 or spread == 0:
+        return probability.copy()
+    f = (f - f.max()) / spread
+    worst = p[f == 0].sum()
+    if -np.log(worst) <= radius:
+        chosen = np.where(f == 0, p / worst, 0.0)
+    else:
+        below, above = -1.0, 1.0
+        while _entropy(f, p, below)[0] < radius:
+            below -= 2.0
+        while _entropy(f, p, above)[0] > radius:
+            above += 2.0
+        root = brentq(lambda log: _entropy(f, p, log)[0] - radius, below, above, xtol=1e-15, rtol=1e-15)
+        chosen = _entropy(f, p, float(root))[1]
+    full = np.zeros(len(probability))
+    full[possible] = chosen
+    return full
+
+
+def _entropy(f: Vector, p: Vector, log_temperature: float) -> tuple[float, Vector]:
+    exponent = f / np.exp(log_temperature)
+    tilted = p * np.exp(exponent)
+    total = tilted.sum()
+    tilted = tilted / total
+    return float(tilted @ exponent - np.log(total)), tilted
+
+
+def euclidean_ball(value: Vector, probability: Vector, radius: float) -> Vector:
+    """max p'.value over distributions with a Euclidean distance to ``probability`` of at most ``radius``.
+
+    p' is the projection of p + step value on the simplex. The search over the step finds which scenarios keep
+    probability; on these p' is p plus a multiple of the value's deviation from its mean (Philpott, de Matos and
+    Kapelevich 2018, algorithm 1).
+    """
+    possible = probability > 0
+    p, f = probability[possible], value[possible]
+    spread = float(np.ptp(f))
+    if radius == 0 or spread == 0:
+        return probability.copy()
+    f = (f - f.max()) / spread
+    top = f == 0
+    chosen = np.where(top, p + (1 - p[top].sum()) / top.sum(), 0.0)
+    if np.linalg.norm(chosen - p) > radius:
+        below, above = -1.0, 1.0
+        while _norm_at(f, p, below) > radius:
+            below -= 2.0
+        while _norm_at(f, p, above) < radius:
+            above += 2.0
+        root = brentq(lambda log: _norm_at(f, p, log) - radius, below, above, xtol=1e-13, rtol=1e-13)
+        chosen = _on_support(f, p, radius, _projected(p + np.exp(root) * f) > 0)
+    full = np.zeros(len(probability))
+    full[possible] = chosen
+    return full
+
+
+def _norm_at(f: Vector, p: Vector, log_step: float) -> float:
+    return float(np.linalg.norm(_projected(p + np.exp(log_step) * f) - p))
+
+
+def _projected(point: Vector) -> Vector:
+    """Euclidean projection on the probability simplex."""
+    falling = np.sort(point)[::-1]
+    excess = (np.cumsum(falling) - 1) / np.arange(1, len(point) + 1)
+    threshold = excess[np.flatnonzero(falling > excess)[-1]]
+    return np.maximum(point - threshold, 0)
+
+
+def _on_support(f: Vector, p: Vector, radius: float, support: npt.NDArray[np.bool_]) -> Vector:
+    count, lost = int(support.sum()), p[~support]
+    deviation = f[support] - f[support].mean()
+    norm = float(np.linalg.norm(deviation))
+    left = max(0.0, radius**2 - float(lost @ lost) - float(lost.sum()) ** 2 / count)
+    chosen = np.zeros(len(p))
+    step = np.sqrt(left) * deviation / norm if norm > _ROUNDING else 0.0
+    chosen[support] = np.maximum(p[support] + lost.sum() / count + step, 0)
+    total: Vector = chosen / chosen.sum()
+    return total
