@@ -17,7 +17,7 @@ _ROUNDING = 1e-13
 
 
 def entropy_ball(value: Vector, probability: Vector, radius: float) -> Vector:
-    """max p'.value over distributions with relative entropy to ``probability`` of at most ``radius``.
+    """Max p'.value over distributions with relative entropy to ``probability`` of at most ``radius``.
 
     p' is proportional to p exp(value / temperature), the temperature such that the radius is used up (Hu and Hong
     2013, theorem 4); if even the worst scenarios alone lie within, p' is p on them.
@@ -53,7 +53,7 @@ def _entropy(f: Vector, p: Vector, log_temperature: float) -> tuple[float, Vecto
 
 
 def euclidean_ball(value: Vector, probability: Vector, radius: float) -> Vector:
-    """max p'.value over distributions with a Euclidean distance to ``probability`` of at most ``radius``.
+    """Max p'.value over distributions with a Euclidean distance to ``probability`` of at most ``radius``.
 
     p' is the projection of p + step value on the simplex. The search over the step finds which scenarios keep
     probability; on these p' is p plus a multiple of the value's deviation from its mean (Philpott, de Matos and
@@ -89,7 +89,8 @@ def _projected(point: Vector) -> Vector:
     falling = np.sort(point)[::-1]
     excess = (np.cumsum(falling) - 1) / np.arange(1, len(point) + 1)
     threshold = excess[np.flatnonzero(falling > excess)[-1]]
-    return np.maximum(point - threshold, 0)
+    projected: Vector = np.maximum(point - threshold, 0)
+    return projected
 
 
 def _on_support(f: Vector, p: Vector, radius: float, support: npt.NDArray[np.bool_]) -> Vector:

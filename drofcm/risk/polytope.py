@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import singledispatch
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -245,9 +246,7 @@ def _check_labels(ambiguity: AmbiguitySet, array: xr.DataArray, probability: xr.
 
 def maximise(shape: Polytope, value: Vector) -> Vector | None:
     """The distribution of largest expected value in a polytope; None if it is empty."""
-    found = linprog(
-        -(shape.movement.T @ value), **_as_program(shape.rows, shape.limit, shape.equal), method="highs", options=_TIGHT
-    )
+    found = _program(-(shape.movement.T @ value), shape.rows, shape.limit, shape.equal)
     if found.status == 2:
         return None
     if not found.success:
@@ -293,15 +292,12 @@ def reachable_by_program(shape: Polytope) -> npt.NDArray[np.bool_]:
     # columns: u scaled by t, t, y
     scaled = sp.hstack([shape.rows, sp.csr_array(-shape.limit[:, None]), zero])
     below = sp.hstack([-shape.movement, sp.csr_array(-shape.base[:, None]), sp.eye_array(count)])
-    found = linprog(
+    found = _program(
         np.concatenate([np.zeros(width + 1), -np.ones(count)]),
-        **_as_program(
-            sp.csr_array(sp.vstack([scaled, below])),
-            np.zeros(shape.rows.shape[0] + count),
-            np.concatenate([shape.equal, np.zeros(count, dtype=bool)]),
-        ),
-        bounds=[*((0, None) for _ in range(width + 1)), *((0, 1) for _ in range(count))],
-        method="highs",
+        sp.csr_array(sp.vstack([scaled, below])),
+        np.zeros(shape.rows.shape[0] + count),
+        np.concatenate([shape.equal, np.zeros(count, dtype=bool)]),
+        upper=np.concatenate([np.full(width + 1, np.inf), np.ones(count)]),
     )
     if not found.success:
         raise RuntimeError(f"support of the ambiguity set: {found.message}")
@@ -309,5 +305,19 @@ def reachable_by_program(shape: Polytope) -> npt.NDArray[np.bool_]:
     return reached
 
 
-def _as_program(rows: sp.csr_array, limit: Vector, equal: npt.NDArray[np.bool_]) -> dict[str, object]:
-    return {"A_ub": rows[~equal], "b_ub": limit[~equal], "A_eq": rows[equal], "b_eq": limit[equal]}
+def _program(
+    cost: Vector, rows: sp.csr_array, limit: Vector, equal: npt.NDArray[np.bool_], upper: Vector | None = None
+) -> Any:
+    """Minimise over columns of at least 0; HiGHS, by way of scipy."""
+    above = np.full(len(cost), np.inf) if upper is None else upper
+    solve: Any = linprog
+    return solve(
+        cost,
+        A_ub=rows[~equal],
+        b_ub=limit[~equal],
+        A_eq=rows[equal],
+        b_eq=limit[equal],
+        bounds=np.column_stack([np.zeros(len(cost)), above]),
+        method="highs",
+        options=_TIGHT,
+    )

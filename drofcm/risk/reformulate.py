@@ -1,22 +1,22 @@
-"""Risk measures as linear rows of the extensive form.
-
-Every measure becomes an expression to minimise and rows over auxiliary variables, written into the linopy model that
-holds both stages: equations (14) to (16) of paper A for CVaR (Rockafellar and Uryasev 2002).
-"""
+"""The rows of `drofcm.risk.rows` in a linopy model: a risk measure in the extensive form."""
 
 from __future__ import annotations
 
-from functools import singledispatch
-
 import linopy
+import numpy as np
+import scipy.sparse as sp
 import xarray as xr
 from linopy.expressions import LinearExpression
 
 from drofcm.core.dims import SCENARIO
-from drofcm.risk.ambiguity import AmbiguitySet, Nominal
-from drofcm.risk.measures import CVaR, Expectation, RiskMeasure, WorstCase, as_sum
+from drofcm.core.errors import ModelError
+from drofcm.risk.ambiguity import AmbiguitySet
+from drofcm.risk.measures import RiskMeasure
+from drofcm.risk.rows import risk_rows
 
 __all__ = ["risk_expression"]
+
+_COLUMN, _ROW, _TERM = "risk_column", "risk_row", "_term"
 
 
 def risk_expression(
@@ -26,14 +26,14 @@ def risk_expression(
     cost: LinearExpression,
     probability: xr.DataArray,
 ) -> LinearExpression:
-    """Write the rows of a risk measure into a model and return the expression that bounds it from above.
+    """Write the rows of a risk measure over an ambiguity set into a model; return what bounds it from above.
 
     Parameters
     ----------
     model
         Model that holds the variables of ``cost``; variables ``risk_...`` and rows of the same names are added.
     risk, ambiguity
-        What to minimise.
+        What to minimise; the set is bound.
     cost
         Recourse cost, (scenario).
     probability
@@ -43,45 +43,47 @@ def risk_expression(
     -------
     linopy.LinearExpression
         Scalar; equal to rho(cost) wherever it is minimised.
+
+    Raises
+    ------
+    ModelError
+        If the set is a divergence ball, which has no finite rows.
     """
-    if not isinstance(ambiguity, Nominal):
-        raise TypeError(f"an ambiguity set is needed, got {ambiguity!r}")
+    rows = risk_rows(risk, ambiguity, probability)
+    if rows is None:
+        raise ModelError(
+            f"{ambiguity} has no finite rows, so it cannot stand in an extensive form; solve() adds them as cuts"
+        )
     total = LinearExpression(xr.DataArray(0.0), model)
-    for number, (weight, measure) in enumerate(as_sum(risk).terms):
-        if weight > 0:
-            total = total + weight * _rows(measure, model, f"risk_{number}", cost, probability)
-    return total
+    if not len(rows.auxiliary_cost):
+        return total + (probability.copy(data=rows.cost) * cost).sum(SCENARIO)
+    # costs enter many rows, so each of them is one column there
+    theta = model.add_variables(coords=[probability.indexes[SCENARIO]], name="risk_cost")
+    model.add_constraints(theta >= cost, name="risk_cost")
+    number = np.arange(len(rows.auxiliary_cost))
+    lower = xr.DataArray(rows.lower, coords={_COLUMN: number}, dims=_COLUMN)
+    auxiliary = model.add_variables(lower=lower, name="risk_auxiliary")
+    labels = np.concatenate([theta.labels.values, auxiliary.labels.values])
+    matrix = sp.csr_array(sp.hstack([rows.rows, rows.auxiliary_rows]))
+    model.add_constraints(_product(model, matrix, labels) >= 0, name="risk_rows")
+    weighed = (xr.DataArray(rows.auxiliary_cost, coords={_COLUMN: number}, dims=_COLUMN) * auxiliary).sum(_COLUMN)
+    return total + (probability.copy(data=rows.cost) * theta).sum(SCENARIO) + weighed
 
 
-@singledispatch
-def _rows(
-    measure: RiskMeasure, model: linopy.Model, name: str, cost: LinearExpression, probability: xr.DataArray
-) -> LinearExpression:
-    raise TypeError(f"no rows are known for {measure!r}")
-
-
-@_rows.register
-def _(
-    measure: Expectation, model: linopy.Model, name: str, cost: LinearExpression, probability: xr.DataArray
-) -> LinearExpression:
-    return (probability * cost).sum(SCENARIO)
-
-
-@_rows.register
-def _(
-    measure: WorstCase, model: linopy.Model, name: str, cost: LinearExpression, probability: xr.DataArray
-) -> LinearExpression:
-    worst = model.add_variables(name=f"{name}_worst")
-    # a scenario that cannot happen is not the worst case
-    model.add_constraints(cost - worst <= 0, name=f"{name}_worst", mask=probability > 0)
-    return worst.to_linexpr()
-
-
-@_rows.register
-def _(
-    measure: CVaR, model: linopy.Model, name: str, cost: LinearExpression, probability: xr.DataArray
-) -> LinearExpression:
-    threshold = model.add_variables(name=f"{name}_threshold")  # zeta
-    excess = model.add_variables(lower=0, coords=[probability.indexes[SCENARIO]], name=f"{name}_excess")  # eta_s
-    model.add_constraints(excess >= cost - threshold, name=f"{name}_excess")  # (16)
-    return threshold + (probability / (1 - measure.alpha) * excess).sum(SCENARIO)  # (15)
+def _product(model: linopy.Model, matrix: sp.csr_array, labels: np.ndarray) -> LinearExpression:
+    """A sparse matrix times variables, row by row, as one expression."""
+    count = np.diff(matrix.indptr)
+    width = int(count.max(initial=0))
+    row = np.repeat(np.arange(len(count)), count)
+    place = np.arange(matrix.nnz) - matrix.indptr[row]
+    # what a shorter row does not use stands for no variable
+    variables = np.full((len(count), width), -1)
+    variables[row, place] = labels[matrix.indices]
+    coefficients = np.full((len(count), width), np.nan)
+    coefficients[row, place] = matrix.data
+    parts = {
+        "vars": ((_ROW, _TERM), variables),
+        "coeffs": ((_ROW, _TERM), coefficients),
+        "const": (_ROW, np.zeros(len(count))),
+    }
+    return LinearExpression(xr.Dataset(parts, coords={_ROW: np.arange(len(count))}), model)

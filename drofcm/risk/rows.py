@@ -1,23 +1,27 @@
-"""Risk measures as rows over the costs of the scenarios: what a master problem holds.
+"""Risk measures over polyhedral ambiguity sets as rows over the costs of the scenarios.
 
     rho(theta) = min { cost.theta + auxiliary_cost.a : rows theta + auxiliary_rows a >= 0, a >= lower }
 
-the matrix form of what `drofcm.risk.reformulate` writes into a linopy model. Where no finite description is known,
-`worst_case_weights` gives one row at a time instead (risk-set cuts).
+by the dual of max { w.theta : w in W }, W as in `drofcm.risk.weights` and P as in `drofcm.risk.polytope`: one column
+for each row of P, for CVaR a threshold and an excess of every scenario (equations (14) to (16) of paper A; Rockafellar
+and Uryasev 2002), for the worst case one column. This is the only place where rows are stated; a linopy model is given
+the same ones (`drofcm.risk.reformulate`). Divergence balls have no finite rows: there `worst_case_weights` gives one
+row at a time (risk-set cuts).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import singledispatch
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 import xarray as xr
 
-from drofcm.risk.ambiguity import AmbiguitySet, Nominal
-from drofcm.risk.measures import CVaR, Expectation, RiskMeasure, WorstCase, as_sum
+from drofcm.risk.ambiguity import AmbiguitySet, Intersection, KullbackLeibler, ModifiedChiSquared, Wasserstein
+from drofcm.risk.measures import CVaR, Expectation, RiskMeasure, as_sum
+from drofcm.risk.nature import reachable
+from drofcm.risk.polytope import check_not_empty, polytope
 
 __all__ = ["RiskRows", "risk_rows"]
 
@@ -45,60 +49,103 @@ class RiskRows:
     auxiliary_rows: sp.csr_array
 
 
-def risk_rows(risk: RiskMeasure, ambiguity: AmbiguitySet, probability: xr.DataArray) -> RiskRows | None:
-    """The rows of a risk measure over an ambiguity set; None where it has no finite description.
+def risk_rows(
+    risk: RiskMeasure, ambiguity: AmbiguitySet, probability: xr.DataArray, most: int | None = None
+) -> RiskRows | None:
+    """The rows of a risk measure over an ambiguity set; None where there is no finite description, or a larger one.
 
     Parameters
     ----------
     risk, ambiguity
-        What to minimise.
+        What to minimise; the set is bound.
     probability
         Nominal probability, (scenario).
+    most
+        Moves between scenarios up to which a Wasserstein ball is written as rows; None for no limit.
+
+    Raises
+    ------
+    InputError
+        If the set is not bound, holds no distribution, or was made for other scenarios.
     """
-    if not isinstance(ambiguity, Nominal):
+    sets = ambiguity.sets if isinstance(ambiguity, Intersection) else (ambiguity,)
+    if isinstance(ambiguity, ModifiedChiSquared | KullbackLeibler):
         return None
-    p = probability.values.astype(float)
-    parts = [(weight, _rows(measure, p)) for weight, measure in as_sum(risk).terms if weight > 0]
-    cost = np.zeros(len(p))
-    for weight, part in parts:
-        cost += weight * part.cost
-    return RiskRows(
-        cost=cost,
-        auxiliary_cost=np.concatenate([np.zeros(0), *(weight * part.auxiliary_cost for weight, part in parts)]),
-        lower=np.concatenate([np.zeros(0), *(part.lower for _, part in parts)]),
-        rows=sp.csr_array(sp.vstack([sp.csr_array((0, len(p))), *(part.rows for _, part in parts)])),
-        auxiliary_rows=sp.csr_array(sp.block_diag([sp.csr_array((0, 0)), *(part.auxiliary_rows for _, part in parts)])),
-    )
+    pairs = np.count_nonzero(probability.values) * len(probability)
+    if most is not None and pairs > most and any(isinstance(own, Wasserstein) for own in sets):
+        return None
+    check_not_empty(ambiguity, probability)
+    return _Dual(ambiguity, probability).of(risk)
 
 
-@singledispatch
-def _rows(measure: RiskMeasure, probability: Vector) -> RiskRows:
-    raise TypeError(f"no rows are known for {measure!r}")
+class _Dual:
+    """Columns and rows of the dual, in the order: those of P, then term by term."""
 
+    def __init__(self, ambiguity: AmbiguitySet, probability: xr.DataArray) -> None:
+        self._ambiguity, self._probability = ambiguity, probability
+        self._shape = polytope(ambiguity, probability)
+        count, width = self._shape.movement.shape
+        self._cost = np.zeros(count)
+        self._auxiliary_cost = [self._shape.limit]
+        self._lower = [np.where(self._shape.equal, -np.inf, 0.0)]
+        # the row of every column of P: its price covers what the terms gain by it
+        self._gain = np.zeros(count)
+        self._gain_of_excess: list[sp.csr_array] = []
+        self._rows: list[sp.csr_array] = []
+        self._own: list[sp.csr_array] = []
+        self._width = width
 
-@_rows.register
-def _(measure: Expectation, probability: Vector) -> RiskRows:
-    none = np.zeros(0)
-    return RiskRows(probability, none, none, sp.csr_array((0, len(probability))), sp.csr_array((0, 0)))
+    def of(self, risk: RiskMeasure) -> RiskRows:
+        for weight, measure in as_sum(risk).terms:
+            if weight > 0:
+                if isinstance(measure, Expectation):
+                    self._expectation(weight)
+                elif isinstance(measure, CVaR):
+                    self._tail(weight, measure.alpha)
+                else:
+                    self._worst(weight)
+        shape = self._shape
+        moved = sp.csr_array(shape.movement.T)
+        first = [shape.rows.T, *(-(moved @ gain) for gain in self._gain_of_excess)]
+        beside = sp.block_diag([sp.csr_array((0, len(shape.limit))), *self._own])
+        return RiskRows(
+            cost=self._cost,
+            auxiliary_cost=np.concatenate(self._auxiliary_cost),
+            lower=np.concatenate(self._lower),
+            rows=sp.csr_array(sp.vstack([-(moved * self._gain[None, :]), *self._rows])),
+            auxiliary_rows=sp.csr_array(sp.vstack([sp.hstack(first), beside])),
+        )
 
+    def _expectation(self, weight: float) -> None:
+        self._cost += weight * self._shape.base
+        self._gain += weight
 
-@_rows.register
-def _(measure: WorstCase, probability: Vector) -> RiskRows:
-    possible = np.flatnonzero(probability > 0)
-    count = len(possible)
-    rows = sp.csr_array((-np.ones(count), (np.arange(count), possible)), shape=(count, len(probability)))
-    top = sp.csr_array(np.ones((count, 1)))
-    return RiskRows(np.zeros(len(probability)), np.ones(1), np.array([-np.inf]), rows, top)
+    def _tail(self, weight: float, alpha: float) -> None:
+        """Threshold + excess_s >= theta_s; the excess is weighted with the probability, base and movement."""
+        count = len(self._cost)
+        share = weight / (1 - alpha)
+        self._add(
+            cost=np.concatenate([[weight], share * self._shape.base]),
+            lower=np.concatenate([[-np.inf], np.zeros(count)]),
+            rows=sp.csr_array(-sp.eye_array(count)),
+            own=sp.csr_array(sp.hstack([sp.csr_array(np.ones((count, 1))), sp.eye_array(count)])),
+            gain=sp.csr_array(sp.hstack([sp.csr_array((count, 1)), share * sp.eye_array(count)])),
+        )
 
+    def _worst(self, weight: float) -> None:
+        possible = np.flatnonzero(reachable(self._ambiguity, self._probability))
+        size, count = len(possible), len(self._cost)
+        self._add(
+            cost=np.array([weight]),
+            lower=np.array([-np.inf]),
+            rows=sp.csr_array((-np.ones(size), (np.arange(size), possible)), shape=(size, count)),
+            own=sp.csr_array(np.ones((size, 1))),
+            gain=sp.csr_array((count, 1)),
+        )
 
-@_rows.register
-def _(measure: CVaR, probability: Vector) -> RiskRows:
-    count = len(probability)
-    return RiskRows(
-        cost=np.zeros(count),
-        auxiliary_cost=np.concatenate([[1.0], probability / (1 - measure.alpha)]),
-        lower=np.concatenate([[-np.inf], np.zeros(count)]),
-        rows=sp.csr_array(-sp.eye_array(count)),
-        # threshold + excess_s >= theta_s
-        auxiliary_rows=sp.csr_array(sp.hstack([sp.csr_array(np.ones((count, 1))), sp.eye_array(count)])),
-    )
+    def _add(self, cost: Vector, lower: Vector, rows: sp.csr_array, own: sp.csr_array, gain: sp.csr_array) -> None:
+        self._auxiliary_cost.append(cost)
+        self._lower.append(lower)
+        self._rows.append(rows)
+        self._own.append(own)
+        self._gain_of_excess.append(gain)

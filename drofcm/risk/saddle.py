@@ -11,6 +11,7 @@ search ends where both bounds agree, so the answer carries its own proof.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -153,7 +154,8 @@ class _Search:
         slope = np.array([plane.slope for plane in self._planes])
         offset = np.array([plane.slope @ plane.at - plane.value for plane in self._planes])
         count = len(self._tails)
-        found = linprog(
+        solve: Any = linprog
+        found = solve(
             np.append(np.zeros(count), 1.0),
             A_ub=np.column_stack([slope, -np.ones(len(slope))]),
             b_ub=offset,

@@ -102,7 +102,8 @@ class Transport:
         return _Tangent(target, float(self._mass @ value[target]), float(self._mass @ self._cost[chosen]))
 
     def _moved(self, target: Positions) -> Vector:
-        return np.bincount(target, weights=self._mass, minlength=self._count)
+        moved: Vector = np.bincount(target, weights=self._mass, minlength=self._count).astype(float)
+        return moved
 
 
 def _useful(

@@ -11,6 +11,7 @@ import json
 import os
 import zipfile
 import zlib
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
@@ -96,7 +97,11 @@ class _Hashed:
         elif is_dataclass(value):
             self.digest.update(type(value).__name__.encode())
             self.take(tuple(getattr(value, field.name) for field in fields(value)))
-        elif isinstance(value, tuple):
+        elif value is None:
+            self.digest.update(b"None")
+        elif isinstance(value, Mapping):
+            self.take(tuple(item for pair in value.items() for item in pair))
+        elif isinstance(value, tuple | list):
             self.digest.update(f"({len(value)}".encode())
             for own in value:
                 self.take(own)

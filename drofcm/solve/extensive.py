@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib.metadata
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import linopy
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
@@ -15,10 +18,11 @@ from drofcm.blocks.form import TwoStageBlocks
 from drofcm.core.errors import InfeasibleError, SolveError
 from drofcm.risk.ambiguity import AmbiguitySet
 from drofcm.risk.measures import RiskMeasure
+from drofcm.risk.weights import worst_case_weights
 from drofcm.solve.execution import Executor
-from drofcm.solve.highs import MatrixProblem, solve
+from drofcm.solve.highs import MatrixProblem, Outcome, solve
 from drofcm.solve.master import Master
-from drofcm.solve.recourse import relative_gap, result_at
+from drofcm.solve.recourse import relative_gap, result_at, solve_recourse
 from drofcm.solve.result import Result, Status
 
 __all__ = ["Progress", "infeasibility_listing", "solve_extensive", "versions", "whole_problem"]
@@ -26,16 +30,24 @@ __all__ = ["Progress", "infeasibility_listing", "solve_extensive", "versions", "
 Progress = Callable[[float, float, float], None]
 """Called with seconds, lower bound and upper bound."""
 
+Vector = npt.NDArray[np.float64]
+
+_ROUNDS = 200
+"""Risk-set cuts at the linear relaxation of the extensive form."""
 
 _ENDED: dict[str, Status] = {"optimal": "optimal", "time_limit": "time_limit", "interrupted": "interrupted"}
 
 
 def whole_problem(blocks: TwoStageBlocks, risk: RiskMeasure, ambiguity: AmbiguitySet) -> MatrixProblem:
     """The extensive form: the master problem with every scenario kept whole."""
+    return _whole(blocks, risk, ambiguity).problem()
+
+
+def _whole(blocks: TwoStageBlocks, risk: RiskMeasure, ambiguity: AmbiguitySet) -> Master:
     count = len(blocks.scenarios)
     master = Master(blocks, risk, ambiguity, np.full(count, -np.inf))
     master.keep(list(range(count)))
-    return master.problem()
+    return master
 
 
 def solve_extensive(
@@ -50,6 +62,9 @@ def solve_extensive(
     ask: Executor | None = None,
 ) -> Result:
     """Solve a program by its extensive form.
+
+    Where the risk measure over the ambiguity set has no rows, risk-set cuts are added first at the linear relaxation,
+    then at the plans found, until a plan is within the gap.
 
     Parameters
     ----------
@@ -75,7 +90,8 @@ def solve_extensive(
     SolveError
         If the problem is unbounded, or the limit was hit before any plan was found.
     """
-    problem = whole_problem(blocks, risk, ambiguity)
+    began = time.perf_counter()
+    master = _whole(blocks, risk, ambiguity)
     n = len(blocks.first_stage.cost)
     rows: list[tuple[float, float, float]] = []
 
@@ -84,14 +100,23 @@ def solve_extensive(
         if progress is not None:
             progress(seconds, lower, upper)
 
-    outcome = solve(
-        problem,
-        gap=gap,
-        time_limit=time_limit,
-        start=None if start is None else (np.arange(n, dtype=np.int32), blocks.first_stage_columns(start)),
-        interruptible=True,
-        listen=listen,
-    )
+    def attempt(problem: MatrixProblem, asked: float, from_: Vector | None) -> Outcome:
+        passed = time.perf_counter() - began
+        return solve(
+            problem,
+            gap=asked,
+            time_limit=None if time_limit is None else max(0.1, time_limit - passed),
+            start=None if from_ is None else (np.arange(n, dtype=np.int32), from_),
+            interruptible=True,
+            listen=listen if master.explicit else None,
+        )
+
+    first = None if start is None else blocks.first_stage_columns(start)
+    if master.explicit:
+        outcome = attempt(master.problem(), gap, first)
+    else:
+        outcome = _with_cuts(master, blocks, (risk, ambiguity), gap, first, attempt, ask)
+    problem = master.problem()
     if outcome.status == "infeasible":
         raise InfeasibleError("no plan satisfies every row of the program")
     if outcome.status == "unbounded":
@@ -104,7 +129,7 @@ def solve_extensive(
     x = outcome.x[:n]
     x = np.where(blocks.first_stage.integer, np.round(x), x)
     log = pd.DataFrame(rows, columns=["seconds", "lower_bound", "upper_bound"])
-    log.loc[len(log)] = [outcome.seconds, outcome.bound, outcome.objective]
+    log.loc[len(log)] = [time.perf_counter() - began, outcome.bound, outcome.objective]
     log["gap"] = [relative_gap(low, high) for low, high in zip(log["lower_bound"], log["upper_bound"], strict=True)]
     log["phase"] = "extensive form"
     return result_at(
@@ -121,7 +146,7 @@ def solve_extensive(
             "ambiguity": str(ambiguity),
             "gap_asked": gap,
             "time_limit": time_limit,
-            "seconds": outcome.seconds,
+            "seconds": time.perf_counter() - began,
             "lower_bound": "dual bound of HiGHS on the extensive form, all integers kept",
             "columns": len(problem.cost),
             "rows": len(problem.row_lower),
@@ -130,6 +155,47 @@ def solve_extensive(
         },
         ask=ask,
     )
+
+
+def _with_cuts(
+    master: Master,
+    blocks: TwoStageBlocks,
+    judged: tuple[RiskMeasure, AmbiguitySet],
+    gap: float,
+    start: Vector | None,
+    attempt: Callable[[MatrixProblem, float, Vector | None], Outcome],
+    ask: Executor | None,
+) -> Outcome:
+    """The best plan and bound of the extensive form whose risk-set cuts are found on the way."""
+    n = len(blocks.first_stage.cost)
+    costs = slice(n, n + len(blocks.scenarios))
+    for _ in range(_ROUNDS):
+        whole = master.problem()
+        relaxed = attempt(replace(whole, integer=np.zeros_like(whole.integer)), gap, None)
+        if relaxed.x is None:
+            return relaxed
+        if relaxed.status != "optimal" or not master.learn_weights(relaxed.x[costs]):
+            break
+    lower, upper, best, asked = -np.inf, np.inf, start, gap / 2
+    while True:
+        outcome = attempt(master.problem(), asked, best)
+        lower = max(lower, outcome.bound)
+        if outcome.x is None:
+            return (
+                outcome if best is None or np.isinf(upper) else replace(outcome, x=best, objective=upper, bound=lower)
+            )
+        x = np.where(blocks.first_stage.integer, np.round(outcome.x[:n]), outcome.x[:n])
+        cost = solve_recourse(blocks, x, ask).cost
+        weights = worst_case_weights(*judged, cost, blocks.probability)
+        value = float(blocks.first_stage.cost @ x) + blocks.first_stage.constant + float(weights @ cost)
+        if value < upper:
+            upper, best = value, x
+        done = relative_gap(lower, upper) <= gap or outcome.status != "optimal"
+        # a plan that is met again is judged rightly by its cut: what is left is the search's own gap
+        if not done and not master.learn_weights(cost.values):
+            done, asked = asked == 0, 0.0
+        if done:
+            return replace(outcome, x=best, objective=upper, bound=lower)
 
 
 def versions() -> dict[str, str]:

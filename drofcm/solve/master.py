@@ -27,6 +27,17 @@ Vector = npt.NDArray[np.float64]
 Columns = npt.NDArray[np.int64]
 
 
+_MOST_MOVES = 10_000
+"""Moves between scenarios up to which a Wasserstein ball stands in the master as rows; beyond, cuts are quicker."""
+
+_RISK_GAP = 1e-7
+"""By how much, relative to the risk, the risk-set cuts may fall short of the risk measure at the relaxation."""
+
+_RISK_ROUNDS = 200
+"""Risk-set cuts that are added at most before scenarios are asked again."""
+
+_RISK_CUT = -1
+
 _BOX = 1e6
 """Where a first stage or a cost without bounds is looked for while the master is unbounded."""
 
@@ -76,11 +87,13 @@ class Master:
         self.kept: list[int] = []
         self.floor = floor
         self._blocks, self._risk, self._ambiguity = blocks, risk, ambiguity
-        rows = risk_rows(risk, ambiguity, blocks.probability)
-        self._explicit = rows is not None
+        rows = risk_rows(risk, ambiguity, blocks.probability, _MOST_MOVES)
+        self.explicit = rows is not None
         self._risk_rows = rows if rows is not None else self._first_risk_cut()
         self._relaxation: LinearProgram | None = None
+        # what follows the base in the relaxation: numbers of cuts, and _RISK_CUT
         self._in_relaxation: list[int] = []
+        self._risk_rows_loaded = 0
 
     # ---- what is learnt -----------------------------------------------------------------------------------------
 
@@ -92,17 +105,20 @@ class Master:
         """Hold scenarios whole, integers included, from now on."""
         self.kept += [scenario for scenario in scenarios if scenario not in self.kept]
 
-    def learn_weights(self, cost: Vector) -> None:
-        """Where the risk measure has no finite description: one more risk-set cut, tight at these costs, (S)."""
-        if self._explicit:
-            return
-        rows = self._risk_rows
+    def learn_weights(self, cost: Vector) -> bool:
+        """Where the risk measure has no rows: one more risk-set cut, tight at these costs, (S), if it is needed."""
+        if self.explicit:
+            return False
+        weights, rows = self._weights(cost), self._risk_rows
+        known = float((-(rows.rows @ cost)).max())
+        if float(weights @ cost) - known <= _RISK_GAP * max(1.0, abs(known)):
+            return False
         self._risk_rows = replace(
             rows,
-            rows=sp.csr_array(sp.vstack([rows.rows, sp.csr_array(-self._weights(cost)[None, :])])),
+            rows=sp.csr_array(sp.vstack([rows.rows, sp.csr_array(-weights[None, :])])),
             auxiliary_rows=sp.csr_array(np.ones((rows.auxiliary_rows.shape[0] + 1, 1))),
         )
-        self._relaxation = None
+        return True
 
     # ---- solving ------------------------------------------------------------------------------------------------
 
@@ -113,6 +129,7 @@ class Master:
         box is returned then, with a bound of minus infinity.
         """
         n, count = self._sizes
+        rounds = 0
         while True:
             relaxation = self._load()
             outcome = relaxation.solve()
@@ -123,7 +140,9 @@ class Master:
                 nothing = np.zeros(0)
                 return MasterPoint("infeasible", nothing, nothing, np.inf, nothing, nothing, nothing)
             x, theta = outcome.x[:n], outcome.x[n : n + count]
-            if not self.pool.call_back(x, theta):
+            rounds += 1
+            short = bounded and rounds <= _RISK_ROUNDS and self.learn_weights(theta)
+            if not self.pool.call_back(x, theta) and not short:
                 break
         weight, gradient = self._dual_mean(outcome.dual)
         price = outcome.dual[: len(self._blocks.first_stage.row_lower)]
@@ -200,6 +219,7 @@ class Master:
         x = np.where(self._blocks.first_stage.integer, np.round(outcome.x[:n]), outcome.x[:n])
         theta = outcome.x[n : n + count]
         self.pool.call_back(x, theta)
+        self.learn_weights(theta)
         return MasterPoint(outcome.status, x, theta, outcome.bound, nothing, nothing, nothing)
 
     def problem(self, whole: bool = True) -> MatrixProblem:
@@ -295,12 +315,24 @@ class Master:
             self._relaxation = LinearProgram(base)
             self._in_relaxation = []
             self._base_rows = len(base.row_lower)
+            self._risk_rows_loaded = self._risk_rows.rows.shape[0]
+        self._load_risk_cuts(self._relaxation)
         missing = np.setdiff1d(np.flatnonzero(self.pool.active), self._in_relaxation)
         if len(missing):
             rows, lower = self._cut_rows(missing)
             self._relaxation.add_rows(rows, lower, np.full(len(missing), np.inf))
             self._in_relaxation += missing.tolist()
         return self._relaxation
+
+    def _load_risk_cuts(self, relaxation: LinearProgram) -> None:
+        risk = self._risk_rows
+        new = risk.rows.shape[0] - self._risk_rows_loaded
+        if new:
+            n, _ = self._sizes
+            rows = sp.hstack([sp.csr_array((new, n)), risk.rows[-new:], risk.auxiliary_rows[-new:]])
+            relaxation.add_rows(sp.csr_array(rows), np.zeros(new), np.full(new, np.inf))
+            self._in_relaxation += [_RISK_CUT] * new
+            self._risk_rows_loaded += new
 
     def _retire(self, x: Vector, theta: Vector) -> None:
         leaving = set(self.pool.retire(x, theta).tolist())
@@ -312,8 +344,9 @@ class Master:
     def _dual_mean(self, dual: Vector) -> tuple[Vector, Vector]:
         """Weight of every scenario's optimality cuts, and the mean of their gradients under these weights."""
         n, count = self._sizes
-        numbers = np.array(self._in_relaxation, dtype=np.int64)
-        price = np.maximum(dual[self._base_rows :], 0) * self.pool.bounds_cost[numbers]
+        loaded = np.array(self._in_relaxation, dtype=np.int64)
+        numbers = loaded[loaded != _RISK_CUT]
+        price = np.maximum(dual[self._base_rows :][loaded != _RISK_CUT], 0) * self.pool.bounds_cost[numbers]
         scenario = self.pool.scenario[numbers]
         weight = np.bincount(scenario, weights=price, minlength=count).astype(float)
         share = sp.csr_array((price, (scenario, np.arange(len(numbers)))), shape=(count, len(numbers)))

@@ -12,7 +12,7 @@ import xarray as xr
 
 from drofcm.blocks.form import TwoStageBlocks
 from drofcm.core.errors import InfeasibleError, ModelError
-from drofcm.risk.ambiguity import AmbiguitySet, Nominal
+from drofcm.risk.ambiguity import AmbiguitySet, Nominal, require_bound
 from drofcm.risk.measures import Expectation, RiskMeasure
 from drofcm.solve.execution import executor
 from drofcm.solve.extensive import Progress, solve_extensive, versions
@@ -76,12 +76,15 @@ def solve_blocks(
         If no plan exists.
     SolveError
         If the program is unbounded, or a limit was hit before any plan was found.
+    InputError
+        If the ambiguity set is not bound to labelled data, or holds no distribution.
     """
     if method not in ("auto", "extensive", "lshaped"):
         raise ValueError(f"method must be 'auto', 'extensive' or 'lshaped', got {method!r}")
     if not gap >= 0:
         raise ValueError(f"gap must be at least 0, got {gap!r}")
     risk, ambiguity = risk or Expectation(), ambiguity or Nominal()
+    require_bound(ambiguity)
     spread = client is not None or checkpoint is not None
     if method == "extensive" and spread:
         raise ValueError("a client or a checkpoint needs method='lshaped': the extensive form is solved in one piece")

@@ -17,9 +17,9 @@ import xarray as xr
 from drofcm.blocks.form import TwoStageBlocks
 from drofcm.core.dims import SCENARIO
 from drofcm.core.errors import InfeasibleError, shorten
-from drofcm.risk.ambiguity import AmbiguitySet
+from drofcm.risk.ambiguity import AmbiguitySet, describe
 from drofcm.risk.measures import RiskMeasure
-from drofcm.risk.weights import worst_case_probability, worst_case_weights
+from drofcm.risk.weights import worst_case
 from drofcm.solve.execution import Executor, executor
 from drofcm.solve.highs import INTEGRALITY
 from drofcm.solve.result import Result, Status
@@ -126,19 +126,20 @@ def result_at(
         Where the scenarios are solved; in this process if left out.
     """
     plan = solve_recourse(blocks, x, ask)
-    weights = worst_case_weights(risk, ambiguity, plan.cost, blocks.probability)
+    weights, chosen = worst_case(risk, ambiguity, plan.cost, blocks.probability)
     first_stage_cost = float(blocks.first_stage.cost @ x) + blocks.first_stage.constant
     objective = first_stage_cost + float((weights * plan.cost).sum())
     # both bounds hold to a tolerance; an optimum that was proven exactly must not show a negative gap
     lower_bound = min(lower_bound, objective)
     columns = blocks.columns(x, plan.recourse)
+    size = describe(ambiguity, blocks.probability)
     return Result(
         first_stage=blocks.labelled_first_stage(x),
         recourse=blocks.labelled_recourse(columns),
         terms=blocks.labelled_terms(columns),
         recourse_cost=plan.cost,
         probability=blocks.probability,
-        worst_case_probability=worst_case_probability(risk, ambiguity, plan.cost, blocks.probability),
+        worst_case_probability=chosen,
         risk_weight=weights,
         objective=objective,
         lower_bound=lower_bound,
@@ -146,7 +147,11 @@ def result_at(
         gap=relative_gap(lower_bound, objective),
         status=status,
         log=log,
-        provenance={**provenance, "upper_bound": "the plan, with every scenario's recourse solved with its integers"},
+        provenance={
+            **provenance,
+            **({"ambiguity_size": size} if size else {}),
+            "upper_bound": "the plan, with every scenario's recourse solved with its integers",
+        },
     )
 
 
