@@ -278,6 +278,7 @@ def _validated(
             risk=risk_measure(task.planner),
             folds=task.design.folds,
             rng=stream(task.planner.seed, "folds", number),
+            start=_start(program.data),
             **_settings(task),
         )
         table = found.table.to_dict("index")
@@ -288,6 +289,12 @@ def _validated(
         _store(file, rows)
     rows = json.loads(file.read_text(encoding="utf-8"))
     return list(rows)
+
+
+def _start(data: xr.Dataset) -> xr.Dataset | None:
+    """To do nothing, where a plan may: a search that is stopped early then has something to show."""
+    forced = float(data["hub_minimum"]) > 0 or bool(data["hub_forced_in"].any())
+    return None if forced else no_plan(data)
 
 
 def _set(ball: Wasserstein, radius: float) -> Nominal | Wasserstein:
@@ -311,7 +318,7 @@ def _plans(
     for place, (name, (risk, ambiguity)) in enumerate(wanted.items()):
         file = task.cells / f"{number:03d}_plan_{place}.nc"
         if not file.exists():
-            start = None if len(plans) == 1 else plans[next(reversed(plans))][0]
+            start = _start(program.data) if len(plans) == 1 else plans[next(reversed(plans))][0]
             program.solve(risk, ambiguity, start=start, **_settings(task)).to_netcdf(file)
         found = Result.from_netcdf(file)
         facts = {"objective": found.objective, "gap": found.gap, "status": found.status}

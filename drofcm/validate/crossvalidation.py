@@ -65,6 +65,7 @@ class _Fold:
     held_out: TwoStageProgram
     candidates: tuple[AmbiguitySet, ...]
     risk: RiskMeasure
+    start: xr.Dataset | None
     settings: dict[str, Any] = field(default_factory=dict)
 
 
@@ -125,6 +126,7 @@ def cross_validate(
     risk: RiskMeasure | None = None,
     folds: int = 5,
     rng: np.random.Generator,
+    start: xr.Dataset | None = None,
     client: Any = None,
     workers: int | None = None,
     **settings: Any,
@@ -150,6 +152,8 @@ def cross_validate(
         Between 2 and the number of scenarios that have probability.
     rng
         Deals the scenarios.
+    start
+        A plan from which the first search of every fold starts.
     client, workers
         Where folds are solved: a `dask.distributed.Client` of the user's, or local processes (None: as many as there
         are cores; 1: this process).
@@ -181,7 +185,7 @@ def cross_validate(
     for fold in range(folds):
         training = program.select(index[number != fold])
         own = tuple(_narrowed(one, training) for one in bound)
-        tasks.append(_Fold(training, program.select(index[number == fold]), own, measure, settings))
+        tasks.append(_Fold(training, program.select(index[number == fold]), own, measure, start, settings))
     tried = spread(_solve_fold, tasks, client, workers)
     return _summary(program, list(candidates), measure, number, tried)
 
@@ -206,7 +210,7 @@ def _narrowed(ambiguity: AmbiguitySet, training: TwoStageProgram) -> AmbiguitySe
 def _solve_fold(fold: _Fold) -> list[_Tried]:
     found: list[_Tried] = []
     for ambiguity in fold.candidates:
-        start = found[-1].plan if found else None
+        start = found[-1].plan if found else fold.start
         result = fold.training.solve(fold.risk, ambiguity, start=start, **{"workers": 1, **fold.settings})
         try:
             recourse = fold.held_out.evaluate(result.first_stage).recourse_cost
