@@ -24,6 +24,8 @@ from drofcm.core.errors import Finding, raise_if_any
 from drofcm.core.randomness import stream
 from drofcm.dsl.program import TwoStageProgram
 from drofcm.problems import demand_shock
+from drofcm.report.experiments import by_radius, differences, summary
+from drofcm.report.robustness import write_robustness
 from drofcm.risk.ambiguity import Nominal, Wasserstein
 from drofcm.risk.measures import Expectation
 from drofcm.solve.result import Result
@@ -34,7 +36,18 @@ from drofcm.study.run import no_plan, open_study, risk_measure
 from drofcm.validate.crossvalidation import MULTIPLES, candidate_radii, cross_validate
 from drofcm.validate.evaluate import evaluate
 
-__all__ = ["CHOSEN", "PRESETS", "RISK_AVERSE", "RISK_NEUTRAL", "Design", "Experiment", "run_robustness", "shift"]
+__all__ = [
+    "CHOSEN",
+    "PRESETS",
+    "RISK_AVERSE",
+    "RISK_NEUTRAL",
+    "Design",
+    "Experiment",
+    "differences",
+    "run_robustness",
+    "shift",
+    "summary",
+]
 
 RISK_NEUTRAL: Final = "risk neutral"
 RISK_AVERSE: Final = "CVaR"
@@ -153,9 +166,11 @@ def run_robustness(
         With every fault of both files, and of what differs between them.
     """
     planner, truth = open_study(path), open_study(shifted)
-    differences = shift(planner.study, truth.study)
+    changes = shift(planner.study, truth.study)
     inputs = {name: digest_files(own.sources.files) for name, own in (("planner", planner), ("truth", truth))}
-    content = {"design": asdict(design), "inputs": inputs, "drofcm": metadata.version("drofcm")}
+    # more repetitions are more cells of the same experiment
+    size = {key: value for key, value in asdict(design).items() if key != "repetitions"}
+    content = {"design": size, "inputs": inputs, "drofcm": metadata.version("drofcm")}
     content |= {"planner": resolved(planner.study), "truth": resolved(truth.study)}
     folder = runs / f"{planner.study.name}-{digest_of(content)}"
     cells = (folder / "cells").resolve()
@@ -168,7 +183,23 @@ def run_robustness(
     found = spread(partial(_repeat, task), range(design.repetitions), client, workers)
     outcomes = pd.DataFrame([row for rows, _ in found for row in rows]).set_index(["repetition", "plan"])
     validation = pd.DataFrame([row for _, rows in found for row in rows]).set_index(["repetition", "multiple"])
-    return Experiment(design, differences, outcomes, validation, folder)
+    experiment = Experiment(design, changes, outcomes, validation, folder)
+    _write(experiment, planner)
+    return experiment
+
+
+def statements(experiment: Experiment) -> list[str]:
+    """Size, shift and how far searches got, for the page and the README of a study."""
+    design, outcomes = experiment.design, experiment.outcomes
+    gaps = outcomes["gap"].dropna()
+    late = int((outcomes["status"] == "time_limit").sum())
+    return [
+        f"{design.repetitions} repetitions, each with {design.training} training events of its own and {design.fresh} "
+        f"fresh ones; {design.folds} folds; the dispatch knows the whole event (perfect foresight within it).",
+        "What the planner does not know: " + "; ".join(experiment.shift) + ".",
+        f"Plans are optimal to {gaps.max():.1%} at worst, {gaps.mean():.1%} on average ({late} searches hit their "
+        "time limit): differences between plans that are smaller than that are within what the searches left open.",
+    ]
 
 
 def shift(planner: StudyFile, truth: StudyFile) -> tuple[str, ...]:
@@ -236,10 +267,10 @@ def _rows(task: _Repetition, number: int) -> dict[str, Any]:
     validation = _validated(task, number, program, ball, radii)
     plans = _plans(task, number, program, ball, radii)
     best = min(validation, key=lambda row: (row["score"], row["multiple"]))["multiple"]
+    chosen = _name_of(best)
     fresh = _drawn(task.truth, task.folders[1], number, task.design.fresh, "fresh")
     tried = _tried(task, number, plans, fresh)
     outcomes = [{"repetition": number, "plan": name, **plans[name][1], **tried[name]} for name in plans]
-    chosen = RISK_AVERSE if best == 0 else _robust(best)
     outcomes += [{**row, "plan": CHOSEN} for row in outcomes if row["plan"] == chosen]
     return {"outcomes": outcomes, "validation": validation}
 
@@ -301,8 +332,8 @@ def _set(ball: Wasserstein, radius: float) -> Nominal | Wasserstein:
     return Nominal() if radius == 0 else replace(ball, radius=radius)
 
 
-def _robust(multiple: float) -> str:
-    return f"DRO, {multiple:g} x starting radius"
+def _name_of(multiple: float) -> str:
+    return RISK_AVERSE if multiple == 0 else f"DRO, {multiple:g} x starting radius"
 
 
 def _plans(
@@ -312,7 +343,7 @@ def _plans(
     averse = risk_measure(task.planner)
     wanted: dict[str, Any] = {RISK_NEUTRAL: (Expectation(), Nominal())}
     for multiple, radius in radii.items():
-        wanted[RISK_AVERSE if multiple == 0 else _robust(multiple)] = (averse, _set(ball, radius))
+        wanted[_name_of(multiple)] = (averse, _set(ball, radius))
     no_search: dict[str, Any] = {"objective": None, "gap": None, "status": "evaluated"}
     plans = {NOTHING: (no_plan(program.data), no_search)}
     for place, (name, (risk, ambiguity)) in enumerate(wanted.items()):
@@ -354,6 +385,25 @@ def _figures(result: Result) -> dict[str, Any]:
         "hubs": float(result.first_stage["hub_active"].sum()),
         "modules": float(result.first_stage["shipped"].sum()),
     }
+
+
+def _write(experiment: Experiment, planner: Assembly) -> None:
+    """Tables and page, each complete or not there."""
+    tables = {
+        "outcomes": experiment.outcomes,
+        "validation": experiment.validation,
+        "summary": summary(experiment.outcomes),
+        "differences": differences(experiment.outcomes, RISK_AVERSE),
+        "radius": by_radius(experiment.outcomes, experiment.validation, _name_of),
+    }
+    for name, table in tables.items():
+        file = experiment.folder / f"{name}.csv"
+        temporary = file.with_name(f".{file.name}.part")
+        table.to_csv(temporary)
+        temporary.replace(file)
+    title = planner.study.title or planner.study.name
+    facts = statements(experiment)
+    write_robustness(experiment.folder / "report.html", title, facts, tables, (CHOSEN, RISK_AVERSE))
 
 
 def _store(file: Path, content: Any) -> None:

@@ -32,6 +32,7 @@ __all__ = [
     "paired_differences",
     "price_of_robustness",
     "proportion_interval",
+    "repetition_interval",
     "tail_mean",
 ]
 
@@ -150,6 +151,16 @@ def proportion_interval(hits: npt.ArrayLike, level: float = 0.95) -> Interval:
     found = scipy.stats.binomtest(int(flags.sum()), flags.size)
     low, high = found.proportion_ci(level, method="exact")
     return Interval(float(flags.mean()), float(low), float(high), level, "Clopper-Pearson")
+
+
+def repetition_interval(values: npt.ArrayLike, level: float = 0.95) -> Interval:
+    """Student's interval of the mean of independent repetitions, each of which is one figure."""
+    found = np.asarray(values, dtype=float)
+    if len(found) < 2:
+        raise ValueError(f"an interval needs at least two repetitions, got {len(found)}")
+    half = float(scipy.stats.t.ppf((1 + level) / 2, len(found) - 1) * found.std(ddof=1) / np.sqrt(len(found)))
+    mean = float(found.mean())
+    return Interval(mean, mean - half, mean + half, level, "Student")
 
 
 def out_of_sample(
