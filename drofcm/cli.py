@@ -11,6 +11,7 @@ import math
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -183,6 +184,44 @@ def evaluate(
         results = {"your plan": evaluate_plan(assembly, chosen), "do nothing": solve_do_nothing(assembly)}
     _warn(assembly.findings)
     out.print(_comparison(results))
+
+
+@app.command()
+def robustness(
+    study: StudyPath,
+    shifted: Annotated[Path, typer.Argument(help="Study file of what events are really like", show_default=False)],
+    runs: Annotated[Path, typer.Option(help="Where run folders stand")] = Path("runs"),
+    preset: Annotated[Literal["full", "ci"], typer.Option(help="Size of the experiment")] = "full",
+    repetitions: Annotated[int | None, typer.Option(help="In place of the preset's", min=2)] = None,
+    training: Annotated[int | None, typer.Option(help="Training events, in place of the preset's")] = None,
+    fresh: Annotated[int | None, typer.Option(help="Fresh events, in place of the preset's")] = None,
+    folds: Annotated[int | None, typer.Option(help="Folds, in place of the preset's")] = None,
+    radius: Annotated[list[float] | None, typer.Option(help="Multiples of the starting radius, from 0")] = None,
+    gap: Annotated[float | None, typer.Option(help="Relative gap, in place of the preset's", min=0)] = None,
+    time_limit: Annotated[float | None, typer.Option(help="Seconds of every search", min=0)] = None,
+    workers: Annotated[int | None, typer.Option(help="Local processes; all cores if left out", min=1)] = None,
+    scheduler: Annotated[str | None, typer.Option(help="Running Dask scheduler, tcp://host:port")] = None,
+) -> None:
+    """Try plans from few events on many fresh ones of a shifted world; a run that was stopped goes on."""
+    from drofcm.study.robustness import run_experiment_of
+
+    _stop_at_sigterm()
+    changes = {
+        "repetitions": repetitions,
+        "training": training,
+        "fresh": fresh,
+        "folds": folds,
+        "multiples": tuple(radius) if radius else None,
+        "gap": gap,
+        "time_limit": time_limit,
+    }
+    with _told(), _cluster(scheduler) as client:
+        tell = partial(out.print, markup=False)
+        told = run_experiment_of(
+            study, shifted, runs, preset=preset, changes=changes, client=client, workers=workers, progress=tell
+        )
+        for line in told:
+            out.print(line, markup=False)
 
 
 @app.command()

@@ -8,7 +8,7 @@ fresh events, so differences between plans are paired. Each finished cell is a f
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib import metadata
@@ -25,7 +25,7 @@ from drofcm.core.randomness import stream
 from drofcm.dsl.program import TwoStageProgram
 from drofcm.problems import demand_shock
 from drofcm.report.experiments import by_radius, differences, summary
-from drofcm.report.robustness import write_robustness
+from drofcm.report.robustness import verdict, write_robustness
 from drofcm.risk.ambiguity import Nominal, Wasserstein
 from drofcm.risk.measures import Expectation
 from drofcm.solve.result import Result
@@ -200,6 +200,22 @@ def statements(experiment: Experiment) -> list[str]:
         f"Plans are optimal to {gaps.max():.1%} at worst, {gaps.mean():.1%} on average ({late} searches hit their "
         "time limit): differences between plans that are smaller than that are within what the searches left open.",
     ]
+
+
+def run_experiment_of(
+    path: Path | str,
+    shifted: Path | str,
+    runs: Path,
+    *,
+    preset: str,
+    changes: Mapping[str, Any],
+    **options: Any,
+) -> list[str]:
+    """Run a preset with changes (None changes nothing); the sentences in which it is told."""
+    design = replace(PRESETS[preset], **{key: value for key, value in changes.items() if value is not None})
+    done = run_robustness(path, shifted, runs, design=design, **options)
+    told = verdict(differences(done.outcomes, RISK_AVERSE), CHOSEN, RISK_AVERSE)
+    return [told, *statements(done), str(done.folder / "report.html")]
 
 
 def shift(planner: StudyFile, truth: StudyFile) -> tuple[str, ...]:
