@@ -187,6 +187,40 @@ def evaluate(
 
 
 @app.command()
+def radius(
+    study: StudyPath,
+    runs: Annotated[Path, typer.Option(help="Where run folders stand")] = Path("runs"),
+    multiple: Annotated[list[float] | None, typer.Option(help="Of the starting radius, rising from 0")] = None,
+    tail_weight: Annotated[list[float] | None, typer.Option(help="Of CVaR, for the frontier")] = None,
+    folds: Annotated[int, typer.Option(help="Folds of the cross-validation", min=2)] = 5,
+    gap: Annotated[float | None, typer.Option(help="Relative gap, in place of solver.mip_gap", min=0)] = None,
+    time_limit: Annotated[float | None, typer.Option(help="Seconds of every search", min=0)] = None,
+    workers: Annotated[int | None, typer.Option(help="Local processes; all cores if left out", min=1)] = None,
+    scheduler: Annotated[str | None, typer.Option(help="Running Dask scheduler, tcp://host:port")] = None,
+) -> None:
+    """Choose the radius of robustness by cross-validation; show what it moves and the frontier of cost and tail."""
+    from drofcm.report.radius import finding
+    from drofcm.study.radius import MULTIPLES, TAIL_WEIGHTS, choose_radius
+
+    _stop_at_sigterm()
+    with _told(), _cluster(scheduler) as client:
+        found = choose_radius(
+            study,
+            runs,
+            multiples=tuple(multiple or MULTIPLES),
+            tail_weights=tuple(tail_weight or TAIL_WEIGHTS),
+            folds=folds,
+            gap=gap,
+            time_limit=time_limit,
+            client=client,
+            workers=workers,
+            progress=partial(out.print, markup=False),
+        )
+    out.print(finding(found.radius), markup=False)
+    out.print(str(found.folder / "radius.html"), markup=False)
+
+
+@app.command()
 def robustness(
     study: StudyPath,
     shifted: Annotated[Path, typer.Argument(help="Study file of what events are really like", show_default=False)],
@@ -196,7 +230,7 @@ def robustness(
     training: Annotated[int | None, typer.Option(help="Training events, in place of the preset's")] = None,
     fresh: Annotated[int | None, typer.Option(help="Fresh events, in place of the preset's")] = None,
     folds: Annotated[int | None, typer.Option(help="Folds, in place of the preset's")] = None,
-    radius: Annotated[list[float] | None, typer.Option(help="Multiples of the starting radius, from 0")] = None,
+    multiple: Annotated[list[float] | None, typer.Option(help="Of the starting radius, rising from 0")] = None,
     gap: Annotated[float | None, typer.Option(help="Relative gap, in place of the preset's", min=0)] = None,
     time_limit: Annotated[float | None, typer.Option(help="Seconds of every search", min=0)] = None,
     workers: Annotated[int | None, typer.Option(help="Local processes; all cores if left out", min=1)] = None,
@@ -211,7 +245,7 @@ def robustness(
         "training": training,
         "fresh": fresh,
         "folds": folds,
-        "multiples": tuple(radius) if radius else None,
+        "multiples": tuple(multiple) if multiple else None,
         "gap": gap,
         "time_limit": time_limit,
     }

@@ -19,7 +19,6 @@ import pandas as pd
 import xarray as xr
 
 from drofcm.config import StudyFile, resolved
-from drofcm.core.dims import SCENARIO
 from drofcm.core.errors import Finding, raise_if_any
 from drofcm.core.randomness import stream
 from drofcm.dsl.program import TwoStageProgram
@@ -32,6 +31,7 @@ from drofcm.solve.result import Result
 from drofcm.solve.spread import spread
 from drofcm.study.assemble import Assembly, assemble
 from drofcm.study.folder import digest_files, digest_of
+from drofcm.study.radius import ball
 from drofcm.study.run import no_plan, open_study, risk_measure
 from drofcm.validate.crossvalidation import MULTIPLES, candidate_radii, cross_validate
 from drofcm.validate.evaluate import evaluate
@@ -57,7 +57,6 @@ ALPHA: Final = 0.95
 ENERGY: Final = ("ens", "unserved_energy")
 
 _MAY_DIFFER: Final = frozenset({"name", "title", "description", "seed", "events", "data_centres"})
-_DISTANCE: Final = ("shock", "energised", "hub_available")
 _SOME: Final = 1e-6
 """MWh that count as unserved: what a solver finds to a tolerance is not."""
 
@@ -278,10 +277,10 @@ def _rows(task: _Repetition, number: int) -> dict[str, Any]:
     training = _drawn(task.planner, task.folders[0], number, task.design.training, "training")
     program = demand_shock.program(training.data)
     program.blocks()
-    ball = Wasserstein(0.0, over=distance_variables(training.data))
-    radii = candidate_radii(program, ball, task.design.multiples)
-    validation = _validated(task, number, program, ball, radii)
-    plans = _plans(task, number, program, ball, radii)
+    around = ball(training.study, training.data)
+    radii = candidate_radii(program, around, task.design.multiples)
+    validation = _validated(task, number, program, around, radii)
+    plans = _plans(task, number, program, around, radii)
     best = min(validation, key=lambda row: (row["score"], row["multiple"]))["multiple"]
     chosen = _name_of(best)
     fresh = _drawn(task.truth, task.folders[1], number, task.design.fresh, "fresh")
@@ -299,11 +298,6 @@ def _drawn(study: StudyFile, folder: Path, number: int, scenarios: int, purpose:
     return assemble(StudyFile.model_validate({**values, "seed": seed}), folder)
 
 
-def distance_variables(data: xr.Dataset) -> str:
-    """What distance between events is measured by: every uncertain thing of its own that differs between events."""
-    return " ".join(name for name in _DISTANCE if bool((data[name] != data[name].isel({SCENARIO: 0})).any()))
-
-
 def _settings(task: _Repetition) -> dict[str, Any]:
     solver, design = task.planner.solver, task.design
     return {
@@ -315,13 +309,13 @@ def _settings(task: _Repetition) -> dict[str, Any]:
 
 
 def _validated(
-    task: _Repetition, number: int, program: TwoStageProgram, ball: Wasserstein, radii: dict[float, float]
+    task: _Repetition, number: int, program: TwoStageProgram, around: Wasserstein, radii: dict[float, float]
 ) -> list[dict[str, Any]]:
     file = task.cells / f"{number:03d}_validation.json"
     if not file.exists():
         found = cross_validate(
             program,
-            {multiple: _set(ball, radius) for multiple, radius in radii.items()},
+            {multiple: _set(around, radius) for multiple, radius in radii.items()},
             risk=risk_measure(task.planner),
             folds=task.design.folds,
             rng=stream(task.planner.seed, "folds", number),
@@ -344,8 +338,8 @@ def _start(data: xr.Dataset) -> xr.Dataset | None:
     return None if forced else no_plan(data)
 
 
-def _set(ball: Wasserstein, radius: float) -> Nominal | Wasserstein:
-    return Nominal() if radius == 0 else replace(ball, radius=radius)
+def _set(around: Wasserstein, radius: float) -> Nominal | Wasserstein:
+    return Nominal() if radius == 0 else replace(around, radius=radius)
 
 
 def _name_of(multiple: float) -> str:
@@ -353,13 +347,13 @@ def _name_of(multiple: float) -> str:
 
 
 def _plans(
-    task: _Repetition, number: int, program: TwoStageProgram, ball: Wasserstein, radii: dict[float, float]
+    task: _Repetition, number: int, program: TwoStageProgram, around: Wasserstein, radii: dict[float, float]
 ) -> dict[str, tuple[xr.Dataset, dict[str, Any]]]:
     """Every plan with the figures of its search."""
     averse = risk_measure(task.planner)
     wanted: dict[str, Any] = {RISK_NEUTRAL: (Expectation(), Nominal())}
     for multiple, radius in radii.items():
-        wanted[_name_of(multiple)] = (averse, _set(ball, radius))
+        wanted[_name_of(multiple)] = (averse, _set(around, radius))
     no_search: dict[str, Any] = {"objective": None, "gap": None, "status": "evaluated"}
     plans = {NOTHING: (no_plan(program.data), no_search)}
     for place, (name, (risk, ambiguity)) in enumerate(wanted.items()):
