@@ -199,7 +199,6 @@ def radius(
     scheduler: Annotated[str | None, typer.Option(help="Running Dask scheduler, tcp://host:port")] = None,
 ) -> None:
     """Choose the radius of robustness by cross-validation; show what it moves and the frontier of cost and tail."""
-    from drofcm.report.radius import finding
     from drofcm.study.radius import MULTIPLES, TAIL_WEIGHTS, choose_radius
 
     _stop_at_sigterm()
@@ -216,7 +215,7 @@ def radius(
             workers=workers,
             progress=partial(out.print, markup=False),
         )
-    out.print(finding(found.radius), markup=False)
+    out.print(found.finding, markup=False)
     out.print(str(found.folder / "radius.html"), markup=False)
 
 

@@ -12,16 +12,22 @@ from drofcm.report.style import number, percent, technology
 
 __all__ = ["finding", "write_radius"]
 
+_ENOUGH = 20
+"""Events from which a bootstrap interval of a tail is taken at its word."""
 
-def finding(table: pd.DataFrame) -> str:
-    """In one sentence which radius cross-validation takes, and whether the events say so clearly."""
+
+def finding(table: pd.DataFrame, events: int) -> str:
+    """In one sentence which radius cross-validation takes, and whether so many events say so clearly."""
     best = table[table["best"]].reset_index().to_dict("records")[0]
     zero = table.reset_index().to_dict("records")[0]
     if best["multiple"] == 0:
         return "Cross-validation takes radius 0: no candidate did better than the nominal plan on held-out events."
     change = best["score"] / zero["score"] - 1
-    clear = best["upper"] < 0
-    doubt = "the interval leaves zero out" if clear else "the interval holds zero: these events do not settle it"
+    clear = best["upper"] < 0 and events >= _ENOUGH
+    few = f"{events} events do not settle it"
+    doubt = (
+        "the interval leaves zero out" if clear else f"{few}{'' if best['upper'] < 0 else ', the interval holds zero'}"
+    )
     span = f"{number(best['lower'] / 1000, 0)} to {number(best['upper'] / 1000, 0)} k$/a"
     return (
         f"Cross-validation takes radius {number(best['radius'], 2)} ({percent(best['share'])} of the mean distance of "
@@ -34,6 +40,7 @@ def write_radius(
     title: str,
     ambiguity: str,
     alpha: float,
+    events: int,
     table: pd.DataFrame,
     plans: pd.DataFrame,
     moves: pd.DataFrame,
@@ -50,6 +57,8 @@ def write_radius(
         How distance is measured.
     alpha
         Confidence level of the tail.
+    events
+        How many were held out in turn.
     table, plans, moves
         ``radius``, ``frontier`` and ``moves`` of `drofcm.study.radius.RadiusRun`.
     """
@@ -105,7 +114,7 @@ def write_radius(
             "that were optimised for them only by what searches left open.",
         ),
     ]
-    write_sheet(path, title, [finding(table)], sections)
+    write_sheet(path, title, [finding(table, events)], sections)
 
 
 def _radius_texts(table: pd.DataFrame) -> pd.DataFrame:

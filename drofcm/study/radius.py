@@ -18,7 +18,7 @@ from drofcm.core.errors import Finding, raise_if_any
 from drofcm.core.randomness import stream
 from drofcm.dsl.program import TwoStageProgram
 from drofcm.problems import demand_shock
-from drofcm.report.radius import write_radius
+from drofcm.report.radius import finding, write_radius
 from drofcm.risk.ambiguity import Nominal, Wasserstein, bind, describe
 from drofcm.risk.measures import CVaR, Expectation, RiskMeasure, WeightedSum
 from drofcm.solve.result import Result
@@ -39,6 +39,8 @@ class RadiusRun:
 
     Attributes
     ----------
+    finding
+        Which radius is taken, in one sentence.
     folder
         ``radius.csv``, ``frontier.csv``, ``moves.csv`` (each also as parquet) and ``radius.html``.
     best
@@ -53,6 +55,7 @@ class RadiusRun:
         Modules by hub and technology that plans ship more (or fewer) than the one of radius 0.
     """
 
+    finding: str
     folder: Path
     best: float
     radius: pd.DataFrame
@@ -159,8 +162,18 @@ def choose_radius(
         for name, table in {"radius": own, "frontier": frontier, "moves": moves}.items():
             table.to_csv(folder / f"{name}.csv")
             table.reset_index().to_parquet(folder / f"{name}.parquet", index=False)
-        write_radius(folder / "radius.html", study.title or study.name, str(around), alpha, own, frontier, moves)
-    return RadiusRun(target, radii[float(validation.best)], own, frontier, moves)  # type: ignore[arg-type]
+        write_radius(
+            folder / "radius.html",
+            study.title or study.name,
+            str(around),
+            alpha,
+            len(validation.fold),
+            own,
+            frontier,
+            moves,
+        )
+    said = finding(own, len(validation.fold))
+    return RadiusRun(said, target, radii[float(validation.best)], own, frontier, moves)  # type: ignore[arg-type]
 
 
 def ball(study: StudyFile, data: xr.Dataset) -> Wasserstein:
