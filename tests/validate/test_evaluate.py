@@ -77,7 +77,7 @@ def test_fresh_scenarios_are_other_data_of_the_same_program() -> None:
 
 def test_every_way_to_compute_gives_the_same(client: object) -> None:
     rng = np.random.default_rng(5)
-    program = knapsack(rng.integers(0, 2, (70, 3)))
+    program = knapsack(rng.integers(0, 2, (12, 3)))
     plan = xr.Dataset({"size": 4.0})
     here = dro.evaluate(program, plan, workers=1)
     beside = dro.evaluate(program, plan, workers=2)
