@@ -1,5 +1,6 @@
 """Siting and dispatching flexible capacity on grids with AI data centres, under uncertainty that is not well known."""
 
+from drofcm.blocks.dro import read_dro
 from drofcm.blocks.smps import read_smps
 from drofcm.core.errors import DrofcmError, Finding, InfeasibleError, InputError, ModelError, SolveError
 from drofcm.dsl.program import TwoStageProgram, solve
@@ -52,6 +53,7 @@ __all__ = [
     "out_of_sample",
     "paired_differences",
     "price_of_robustness",
+    "read_dro",
     "read_smps",
     "solve",
     "value_of_stochastic_solution",

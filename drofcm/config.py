@@ -21,13 +21,20 @@ from drofcm.core.document import Document
 from drofcm.core.errors import Finding, InputError, raise_if_any, suggest
 
 __all__ = [
+    "Ambiguity",
     "Area",
     "Catalogue",
+    "ChiSquaredBall",
+    "CommonSet",
     "DataCentre",
+    "EntropyBall",
     "Events",
     "FeederSection",
     "Hubs",
+    "IntervalSet",
+    "MomentBands",
     "Nodes",
+    "NominalSet",
     "Penalties",
     "Risk",
     "Shares",
@@ -35,6 +42,8 @@ __all__ = [
     "StepGroup",
     "StudyFile",
     "Tail",
+    "TotalVariationBall",
+    "WassersteinBall",
     "json_schema",
     "load_study",
     "resolved",
@@ -276,6 +285,115 @@ class Risk(Section):
             yield Broken((), "all weights are zero, so events would cost nothing", "give one of them a weight")
 
 
+class NominalSet(Section):
+    """The stated probabilities and no other."""
+
+    kind: Literal["nominal"] = "nominal"
+
+
+class WassersteinBall(Section):
+    """Probability may move between events, at a cost that grows with their distance."""
+
+    kind: Literal["wasserstein"]
+    radius: NotNegative = Field(description="largest mean distance that probability is moved; 0: nominal")
+    over: Annotated[Labels, Field(min_length=1)] = Field(
+        default=("shock",), description="variables that distance is measured by, each in units of its deviation"
+    )
+    norm: Literal[1, 2, "inf"] = Field(default=1, description="norm of the distance")
+    order: Annotated[float, Field(ge=1)] = Field(default=1.0, description="order of the distance")
+    by_duration: bool = Field(default=True, description="steps count by their length")
+
+
+class TotalVariationBall(Section):
+    """Some of the probability may move anywhere."""
+
+    kind: Literal["total_variation"]
+    radius: Share = Field(description="probability that may be moved; 0: nominal")
+
+
+class MomentBands(Section):
+    """Means and variances of variables stay within bands; the distribution is free otherwise."""
+
+    kind: Literal["moments"]
+    over: Annotated[Labels, Field(min_length=1)] = Field(default=("shock",), description="variables, entry by entry")
+    mean_deviations: NotNegative | None = Field(
+        default=None, description="half-width of the band of means, nominal standard deviations; null: free"
+    )
+    variance_low: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        default=None, description="lower bound of second moments over nominal variances; null: 0"
+    )
+    variance_high: Annotated[float, Field(ge=1)] | None = Field(
+        default=None, description="upper bound of second moments over nominal variances; null: none"
+    )
+
+    def rules(self) -> Iterator[Broken]:
+        """Something is bounded."""
+        if self.mean_deviations is None and self.variance_low is None and self.variance_high is None:
+            yield Broken((), "bounds no moment", "give mean_deviations, variance_low or variance_high")
+
+
+class IntervalSet(Section):
+    """The probability of every event lies in an interval."""
+
+    kind: Literal["probability_box"]
+    lower: Share = Field(default=0.0, description="least probability of an event")
+    upper: Share = Field(default=1.0, description="largest probability of an event")
+
+    def rules(self) -> Iterator[Broken]:
+        """Order of the bounds."""
+        if self.lower > self.upper:
+            yield Broken(("lower",), f"{self.lower:g} is above upper {self.upper:g}", "exchange the two")
+
+
+class ChiSquaredBall(Section):
+    """Euclidean distance between the probabilities."""
+
+    kind: Literal["modified_chi_squared"]
+    radius: NotNegative = Field(description="largest distance; 0: nominal")
+
+
+class EntropyBall(Section):
+    """Relative entropy to the nominal probabilities."""
+
+    kind: Literal["kullback_leibler"]
+    radius: NotNegative = Field(description="largest relative entropy, nats; 0: nominal")
+
+
+Polyhedron = Annotated[WassersteinBall | TotalVariationBall | MomentBands | IntervalSet, Field(discriminator="kind")]
+
+
+class CommonSet(Section):
+    """What lies in all of several sets."""
+
+    kind: Literal["intersection"]
+    sets: Annotated[tuple[Polyhedron, ...], Field(strict=False)] = Field(
+        description="two sets or more; divergence balls cannot be among them"
+    )
+
+    def rules(self) -> Iterator[Broken]:
+        """Two sets at least."""
+        if len(self.sets) < 2:
+            yield Broken(("sets",), f"lists {len(self.sets)}, an intersection needs two", "list more, or use its kind")
+
+
+Ambiguity = Annotated[
+    NominalSet
+    | WassersteinBall
+    | TotalVariationBall
+    | MomentBands
+    | IntervalSet
+    | ChiSquaredBall
+    | EntropyBall
+    | CommonSet,
+    Field(discriminator="kind"),
+]
+
+_POLYHEDRAL: Final = ("wasserstein", "total_variation", "moments", "probability_box")
+_AMBIGUITY: Final[dict[str, type[Section]]] = {
+    get_args(section.model_fields["kind"].annotation)[0]: section for section in get_args(get_args(Ambiguity)[0])
+}
+
+
 class Solver(Section):
     """How, and how far, the program is solved."""
 
@@ -311,6 +429,9 @@ class StudyFile(Section):
     nodes: Nodes = Nodes()
     penalties: Penalties = Penalties()
     risk: Risk = Risk()
+    ambiguity: Ambiguity = Field(
+        default=NominalSet(), description="which distributions of events the plan is made for; nominal: as generated"
+    )
     solver: Solver = Solver()
 
     @property
@@ -410,11 +531,19 @@ def _adapter(name: str) -> TypeAdapter[Any]:
 
 def _faults(details: ErrorDetails) -> Iterator[Broken]:
     """What one finding of pydantic means in the words of this file."""
-    loc = details["loc"]
+    tagged = details["loc"]
+    loc = tuple(part for place, part in enumerate(tagged) if not _is_tag(tagged, place))
     if details["type"] == "rules":
         yield from (Broken((*loc, *rule.loc), rule.what, rule.fix) for rule in details["ctx"]["broken"])
     elif details["type"] == "extra_forbidden":
-        yield Broken(loc, "unknown key", suggest(str(loc[-1]), _keys_at(loc[:-1])))
+        yield Broken(loc, "unknown key", suggest(str(loc[-1]), _keys_at(tagged[:-1])))
+    elif details["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        kinds = list(_AMBIGUITY) if loc == ("ambiguity",) else [kind for kind in _AMBIGUITY if kind in _POLYHEDRAL]
+        given = details["ctx"].get("tag")
+        if given is None:
+            yield Broken(loc, "the key kind is missing", f"one of {', '.join(kinds)}")
+        else:
+            yield Broken((*loc, "kind"), f"{given!r} is no kind of ambiguity set", suggest(str(given), kinds))
     elif details["type"] == "missing":
         yield Broken(loc, "missing", "the key has no default")
     else:
@@ -422,11 +551,19 @@ def _faults(details: ErrorDetails) -> Iterator[Broken]:
         yield Broken(loc, f"{must}, got {details['input']!r}", "")
 
 
+def _is_tag(loc: Location, place: int) -> bool:
+    """Whether a part of pydantic's path names the kind of an ambiguity set, which is no level of the file."""
+    before = loc[:place]
+    return loc[place] in _AMBIGUITY and (before == ("ambiguity",) or before[-2:-1] == ("sets",))
+
+
 def _keys_at(loc: Location) -> list[str]:
     """The keys that the section at ``loc`` may have."""
     section: Any = StudyFile
-    for part in loc:
-        if isinstance(part, str):
+    for place, part in enumerate(loc):
+        if _is_tag(loc, place):
+            section = _AMBIGUITY[str(part)]
+        elif isinstance(part, str):
             section = _section_of(section.model_fields[part].annotation)
     return list(section.model_fields)
 

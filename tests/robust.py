@@ -99,7 +99,12 @@ def _restrict(program: Program, own: AmbiguitySet, chosen: list[int], p: Vector)
         for s, column in enumerate(chosen):
             program.at_most += [({column: 1.0}, high[s]), ({column: -1.0}, -low[s])]
     elif isinstance(own, dro.ModifiedChiSquared | dro.KullbackLeibler):
-        program.equal += [({column: 1.0}, 0.0) for s, column in enumerate(chosen) if p[s] == 0]
+        program.equal += [({column: 1.0}, p[s]) for s, column in enumerate(chosen) if p[s] * own.radius == 0]
+    elif isinstance(own, dro.Moments):
+        found = own.conditions
+        for name in found.function.condition.values:
+            band = (float(found.lower.sel(condition=name)), float(found.upper.sel(condition=name)))
+            bounded_moments(program, chosen, [(found.function.sel(condition=name).values, *band)])
     else:
         raise AssertionError(own)
 

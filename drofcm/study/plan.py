@@ -13,6 +13,7 @@ import xarray as xr
 from drofcm.core.errors import Finding, InputError, raise_if_any, shorten, suggest
 from drofcm.problems import demand_shock
 from drofcm.solve.result import Result
+from drofcm.study.ambiguity import ambiguity_set
 from drofcm.study.assemble import Assembly
 from drofcm.study.run import risk_measure
 
@@ -72,7 +73,9 @@ def read_plan(path: Path, data: xr.Dataset) -> xr.Dataset:
 
 def evaluate_plan(assembly: Assembly, plan: xr.Dataset) -> Result:
     """The cost of a plan on the events of a study, the recourse of every event solved with its integers."""
-    return demand_shock.program(assembly.data).evaluate(plan, risk=risk_measure(assembly.study))
+    return demand_shock.program(assembly.data).evaluate(
+        plan, risk_measure(assembly.study), ambiguity_set(assembly.study, assembly.data)
+    )
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from drofcm.config import StudyFile, resolved
+from drofcm.config import StudyFile, WassersteinBall, resolved
 from drofcm.core.dims import SCENARIO
 from drofcm.core.errors import Finding, raise_if_any
 from drofcm.core.randomness import stream
@@ -23,6 +23,7 @@ from drofcm.risk.ambiguity import Nominal, Wasserstein, bind, describe
 from drofcm.risk.measures import CVaR, Expectation, RiskMeasure, WeightedSum
 from drofcm.solve.result import Result
 from drofcm.solve.spread import spread
+from drofcm.study.ambiguity import ambiguity_set
 from drofcm.study.folder import digest_files, digest_of, writing
 from drofcm.study.run import open_study, risk_measure
 from drofcm.validate.crossvalidation import MULTIPLES, CrossValidation, candidate_radii, cross_validate
@@ -177,7 +178,14 @@ def choose_radius(
 
 
 def ball(study: StudyFile, data: xr.Dataset) -> Wasserstein:
-    """The Wasserstein ball, of radius 0, in which the radius of a study is sought."""
+    """The Wasserstein ball, of radius 0, in which the radius of a study is sought.
+
+    That of the study's section ``ambiguity``; where it asks for none, one over every uncertain thing of its own.
+    """
+    if isinstance(study.ambiguity, WassersteinBall):
+        asked = ambiguity_set(study, data)
+        assert isinstance(asked, Wasserstein)
+        return replace(asked, radius=0.0)
     return Wasserstein(0.0, over=distance_variables(data))
 
 

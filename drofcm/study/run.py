@@ -17,6 +17,7 @@ from drofcm.report.tables import gap_of_benefit
 from drofcm.risk.measures import CVaR, Expectation, WeightedSum, WorstCase
 from drofcm.solve.checkpoint import expect
 from drofcm.solve.result import Result
+from drofcm.study.ambiguity import ambiguity_set
 from drofcm.study.assemble import Assembly, assemble
 from drofcm.study.contents import report_input, write_contents
 from drofcm.study.folder import RunFolder, digest_files, run_key, seal, versions, writing
@@ -104,7 +105,8 @@ def solve_do_nothing(assembly: Assembly) -> Result:
     data = assembly.data.drop_vars("budget", errors="ignore")
     for name in ("hub_minimum", "hub_forced_in"):
         data = data.assign({name: xr.zeros_like(data[name])})
-    return demand_shock.program(data, checked=True).evaluate(no_plan(data), risk=risk_measure(assembly.study))
+    program = demand_shock.program(data, checked=True)
+    return program.evaluate(no_plan(data), risk_measure(assembly.study), ambiguity_set(assembly.study, assembly.data))
 
 
 def no_plan(data: xr.Dataset) -> xr.Dataset:
@@ -203,6 +205,7 @@ def _solve(
     assembly: Assembly, log: _Logged, start: xr.Dataset | None, client: Any, checkpoint: Path | None
 ) -> _Outcome:
     risk, solver = risk_measure(assembly.study), assembly.study.solver
+    ambiguity = ambiguity_set(assembly.study, assembly.data)
     log.phase("evaluating: do nothing")
     nothing = solve_do_nothing(assembly)
     log.phase("building the program")
@@ -213,11 +216,12 @@ def _solve(
     guess = mean.solve(**limits)
     if guess.status == "interrupted":
         raise KeyboardInterrupt
-    expected = program.evaluate(guess.first_stage, risk=risk)
+    expected = program.evaluate(guess.first_stage, risk, ambiguity)
     log.phase("solving: the plan")
     method: Any = solver.method
     plan = program.solve(
         risk=risk,
+        ambiguity=ambiguity,
         method=method,
         start=expected.first_stage if start is None else start,
         progress=log.bounds,

@@ -60,8 +60,7 @@ def _section(model: type[BaseModel], values: dict[str, Any], indent: str) -> Ite
     for key, value in values.items():
         field = model.model_fields[key]
         comment = f" # {field.description}" if field.description else ""
-        if isinstance(value, dict):
-            assert isinstance(field.annotation, type)
+        if isinstance(value, dict) and isinstance(field.annotation, type):
             yield f"{indent}{key}:{comment}"
             yield from _section(field.annotation, value, indent + "  ")
         elif isinstance(value, list) and value:

@@ -15,6 +15,7 @@ from problems import (
     lands,
     network_design,
     newsvendor,
+    robust_portfolio,
 )
 
 import drofcm as dro
@@ -24,6 +25,7 @@ SMALL = [
     # whatever is planted, the poor harvest is the worst one: planning for it alone is best (same source, table 4)
     farmer(risk=dro.WorstCase(), optimum=-59950.0, plan=(100, 25, 375)),
     lands(),
+    robust_portfolio(),
     *(newsvendor(alpha) for alpha in (0.0, 0.3, 0.7, 0.9)),
 ]
 

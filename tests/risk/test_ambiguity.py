@@ -12,6 +12,7 @@ import robust
 import xarray as xr
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
+from scipy import optimize
 
 import drofcm as dro
 from drofcm.core.errors import InputError
@@ -46,7 +47,7 @@ def judged(
 ) -> tuple[float, np.ndarray, np.ndarray]:
     """Value, weights and probabilities."""
     weights, chosen = worst_case(risk, ambiguity, over_scenarios(cost), over_scenarios(p))
-    return float(weights @ cost), weights.values, chosen.values
+    return float(weights.values @ cost), weights.values, chosen.values
 
 
 # ---- strategies -----------------------------------------------------------------------------------------------------
@@ -88,7 +89,7 @@ def cases(draw: st.DrawFn, kinds: tuple[str, ...] = KINDS) -> tuple[AmbiguitySet
 # ---- exact ----------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=250)
+@settings(max_examples=120)
 @given(cases(), st.sampled_from(MEASURES))
 @example((dro.TotalVariation(0.05), np.array([0.0, 0.0, 1.0]), np.array([0.4, 0.4, 0.2])), dro.CVaR(0.8))
 def test_worst_case_is_that_of_the_linear_program(
@@ -106,14 +107,14 @@ def test_worst_case_is_that_of_the_linear_program(
     assert (weights >= -1e-12).all()
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(cases(), st.sampled_from(MEASURES))
 def test_the_distribution_lies_in_the_set_and_the_weights_follow_from_it(
     case: tuple[AmbiguitySet, np.ndarray, np.ndarray], risk: RiskMeasure
 ) -> None:
     """With p' fixed, a nominal set around it, the weights have the same value; and p' breaks no row of the set."""
     ambiguity, cost, p = case
-    value, weights, chosen = judged(risk, ambiguity, cost, p)
+    value, _, chosen = judged(risk, ambiguity, cost, p)
     if isinstance(ambiguity, dro.ModifiedChiSquared | dro.KullbackLeibler):
         assert robust.excess(ambiguity, p)(chosen)[0] <= 1e-9
         assert (chosen[p == 0] == 0).all()
@@ -129,7 +130,7 @@ def test_the_distribution_lies_in_the_set_and_the_weights_follow_from_it(
         assert fixed == pytest.approx(value, abs=1e-8)
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(
     cases(("wasserstein", "variation", "chi-squared", "entropy")), st.sampled_from(MEASURES), st.floats(0, 1), st.data()
 )
@@ -145,7 +146,7 @@ def test_grows_with_the_radius(
     assert judged(risk, dro.Nominal(), cost, p)[0] <= value + 1e-8
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(cases(), st.sampled_from(MEASURES))
 def test_nominal_at_radius_zero_and_the_worst_scenario_at_a_large_one(
     case: tuple[AmbiguitySet, np.ndarray, np.ndarray], risk: RiskMeasure
@@ -168,7 +169,7 @@ def test_nominal_at_radius_zero_and_the_worst_scenario_at_a_large_one(
 def test_moments_against_the_linear_program() -> None:
     """Bands of means, second moments and covariances, the rows written out here from the data."""
     rng = np.random.default_rng(11)
-    for _ in range(20):
+    for _ in range(10):
         count = int(rng.integers(4, 9))
         p = rng.dirichlet(np.ones(count))
         a, b = rng.normal(size=(2, count))
@@ -244,17 +245,13 @@ def test_risk_weight_and_probability_are_not_the_same() -> None:
 
 def test_one_distribution_for_all_terms() -> None:
     """Several terms share p': the value is below the sum of the terms' own worst cases."""
-    between = distances(np.array([[0.0, 0.0], [3.0, 0.0], [0.0, 1.0], [3.5, 0.0]]))
-    ball, cost, p = (
-        dro.Wasserstein(0.6, distance=between),
-        np.array([0.0, 8.0, 2.0, 10.0]),
-        np.array([0.5, 0.2, 0.3, 0]),
-    )
+    ball = dro.Wasserstein(0.5, distance=distances(np.array([[3.0, 4.0], [0.0, 2.0], [4.0, 3.0], [2.0, 2.0]])))
+    cost, p = np.array([5.0, 6.0, 2.0, 9.0]), np.array([0.4, 0.3, 0.2, 0.1])
     terms = (dro.Expectation(), dro.CVaR(0.7))
     apart = sum(judged(own, ball, cost, p)[0] for own in terms)
     together = judged(terms[0] + terms[1], ball, cost, p)[0]
     assert together == pytest.approx(robust.worst_value(terms[0] + terms[1], ball, cost, p))
-    assert together < apart - 1e-3
+    assert together == pytest.approx(apart - 1 / 6)
 
 
 @pytest.mark.parametrize("grows_with", ["nothing", "the distance"])
@@ -271,18 +268,18 @@ def test_two_thousand_scenarios_in_a_second(grows_with: str) -> None:
     value, _, chosen = judged(risk, ball, cost, p)
     assert time.process_time() - began < 2.0  # under one second alone on a core
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 1.5e6
-    # any price and threshold give an upper bound; the best of a grid around the optimum must come down to the value
+    # any price and threshold give an upper bound; at the best price it comes down to the value
     between = ball.distance.values
+    rising = np.argsort(cost)
+    threshold = cost[rising][np.searchsorted(np.cumsum(chosen[rising]), alpha - 1e-9)]
+    worth = 0.5 * cost + 0.5 * (threshold + np.maximum(cost - threshold, 0) / (1 - alpha))
 
-    def bound(at: np.ndarray) -> float:
-        price, threshold = abs(at[0]) * 1e5, at[1] * 1e5
-        worth = 0.5 * cost + 0.5 * (threshold + np.maximum(cost - threshold, 0) / (1 - alpha))
+    def bound(price: float) -> float:
         return float(price * 0.3 + (worth[None] - price * between).max(axis=1) @ p)
 
-    threshold = np.quantile(np.repeat(np.sort(cost), np.round(1e5 * chosen[np.argsort(cost)]).astype(int)), alpha) / 1e5
-    prices = [bound(np.array([price, threshold])) for price in np.linspace(0, 40, 161)]
-    assert value <= min(prices) + 1e-6
-    assert value == pytest.approx(min(prices), rel=2e-2)
+    found = optimize.minimize_scalar(bound, bounds=(0.0, 4e6), options={"maxiter": 40, "xatol": 1e-6})
+    assert value <= found.fun * (1 + 1e-9)
+    assert value == pytest.approx(found.fun, rel=1e-6)
 
 
 # ---- bad input ------------------------------------------------------------------------------------------------------
