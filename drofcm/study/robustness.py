@@ -7,7 +7,6 @@ fresh events, so differences between plans are paired. Each finished cell is a f
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -16,87 +15,20 @@ from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
-import xarray as xr
 
 from drofcm.config import StudyFile, resolved
 from drofcm.core.errors import Finding, raise_if_any
-from drofcm.core.randomness import stream
-from drofcm.dsl.program import TwoStageProgram
-from drofcm.problems import demand_shock
 from drofcm.report.experiments import by_radius, differences, summary
 from drofcm.report.robustness import verdict, write_robustness
-from drofcm.risk.ambiguity import Nominal, Wasserstein
-from drofcm.risk.measures import Expectation
-from drofcm.solve.result import Result
 from drofcm.solve.spread import spread
-from drofcm.study.assemble import Assembly, assemble
+from drofcm.study.assemble import Assembly
 from drofcm.study.folder import digest_files, digest_of
-from drofcm.study.radius import ball
-from drofcm.study.run import no_plan, open_study, risk_measure
-from drofcm.validate.crossvalidation import MULTIPLES, candidate_radii, cross_validate
-from drofcm.validate.evaluate import evaluate
+from drofcm.study.repetition import CHOSEN, RISK_AVERSE, Design, Repetitions, plan_of, repeat
+from drofcm.study.run import open_study
 
-__all__ = [
-    "CHOSEN",
-    "PRESETS",
-    "RISK_AVERSE",
-    "RISK_NEUTRAL",
-    "Design",
-    "Experiment",
-    "differences",
-    "run_robustness",
-    "shift",
-    "summary",
-]
-
-RISK_NEUTRAL: Final = "risk neutral"
-RISK_AVERSE: Final = "CVaR"
-CHOSEN: Final = "DRO, radius by cross-validation"
-NOTHING: Final = "do nothing"
-ALPHA: Final = 0.95
-ENERGY: Final = ("ens", "unserved_energy")
+__all__ = ["PRESETS", "Experiment", "run_experiment_of", "run_robustness", "shift"]
 
 _MAY_DIFFER: Final = frozenset({"name", "title", "description", "seed", "events", "data_centres"})
-_SOME: Final = 1e-6
-"""MWh that count as unserved: what a solver finds to a tolerance is not."""
-
-
-@dataclass(frozen=True)
-class Design:
-    """How large an experiment is.
-
-    Attributes
-    ----------
-    repetitions, training, fresh
-        Repetitions, training events and fresh events of each.
-    folds
-        Of the cross-validation.
-    multiples
-        Candidate radii as multiples of the starting radius; the first is 0, which is plain CVaR.
-    gap, time_limit
-        Of every search; None takes those of the study.
-    """
-
-    repetitions: int
-    training: int
-    fresh: int
-    folds: int
-    multiples: tuple[float, ...] = MULTIPLES
-    gap: float | None = None
-    time_limit: float | None = None
-
-    def __post_init__(self) -> None:
-        raise_if_any(self._findings())
-
-    def _findings(self) -> Iterator[Finding]:
-        for name, least in (("repetitions", 2), ("training", 2), ("fresh", 20), ("folds", 2)):
-            if getattr(self, name) < least:
-                yield Finding(name, f"must be at least {least}, got {getattr(self, name)}")
-        if self.folds > self.training:
-            yield Finding("folds", f"{self.folds} folds need as many training events, there are {self.training}")
-        if not self.multiples or self.multiples[0] != 0 or list(self.multiples) != sorted(set(self.multiples)):
-            yield Finding("multiples", f"must rise from 0, got {list(self.multiples)}", "0 is plain CVaR")
-
 
 PRESETS: Final = {
     "full": Design(repetitions=10, training=20, fresh=500, folds=5),
@@ -141,7 +73,9 @@ def run_robustness(
     workers: int | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Experiment:
-    """Run the experiment, or what is left of it, in ``<runs>/<name>-<hash>``.
+    """Run the experiment, or what is left of it, in ``<runs>/<name>-<hash>/<shifted>-<hash>``.
+
+    Plans do not depend on the second study: another shifted world finds them there.
 
     Parameters
     ----------
@@ -168,18 +102,20 @@ def run_robustness(
     changes = shift(planner.study, truth.study)
     inputs = {name: digest_files(own.sources.files) for name, own in (("planner", planner), ("truth", truth))}
     # more repetitions are more cells of the same experiment
-    size = {key: value for key, value in asdict(design).items() if key != "repetitions"}
-    content = {"design": size, "inputs": inputs, "drofcm": metadata.version("drofcm")}
-    content |= {"planner": resolved(planner.study), "truth": resolved(truth.study)}
-    folder = runs / f"{planner.study.name}-{digest_of(content)}"
-    cells = (folder / "cells").resolve()
-    cells.mkdir(parents=True, exist_ok=True)
+    size = {key: value for key, value in asdict(design).items() if key not in ("repetitions", "fresh")}
+    plans = {"design": size, "planner": resolved(planner.study), "inputs": inputs["planner"]}
+    tests = {"fresh": design.fresh, "truth": resolved(truth.study), "inputs": inputs["truth"]}
+    version = {"drofcm": metadata.version("drofcm")}
+    cells = runs / f"{planner.study.name}-{digest_of({**plans, **version})}"
+    folder = cells / f"{Path(shifted).stem}-{digest_of({**tests, **version})}"
+    folder.mkdir(parents=True, exist_ok=True)
     if progress is not None:
-        done = len(list(cells.glob("*_outcome.json")))
-        progress(f"{folder}: {done} of {design.repetitions} repetitions are there, {len(list(cells.iterdir()))} cells")
+        done = len(list(folder.glob("*_outcome.json")))
+        count = len([*cells.glob("*_*.nc"), *cells.glob("*_*.json"), *folder.glob("*_*.json")])
+        progress(f"{folder}: {done} of {design.repetitions} repetitions are there, {count} cells")
     folders = Path(path).resolve().parent, Path(shifted).resolve().parent
-    task = _Repetition(planner.study, truth.study, folders, design, cells)
-    found = spread(partial(_repeat, task), range(design.repetitions), client, workers)
+    task = Repetitions(planner.study, truth.study, folders, design, cells.resolve(), folder.resolve())
+    found = spread(partial(repeat, task), range(design.repetitions), client, workers)
     outcomes = pd.DataFrame([row for rows, _ in found for row in rows]).set_index(["repetition", "plan"])
     validation = pd.DataFrame([row for _, rows in found for row in rows]).set_index(["repetition", "multiple"])
     experiment = Experiment(design, changes, outcomes, validation, folder)
@@ -225,6 +161,13 @@ def shift(planner: StudyFile, truth: StudyFile) -> tuple[str, ...]:
     InputError
         If it differs in anything but events and data centres: plans of one would be no plans of the other.
     """
+    raise_if_any(
+        Finding(
+            f"{name}: events.file", "events that are read from a file cannot be drawn anew", "let them be generated"
+        )
+        for name, study in (("planner's study", planner), ("shifted study", truth))
+        if study.events.file is not None
+    )
     one, other = dict(_flat(resolved(planner))), dict(_flat(resolved(truth)))
     differ = [key for key in {**one, **other} if one.get(key) != other.get(key)]
     raise_if_any(
@@ -250,153 +193,6 @@ def _flat(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
         yield prefix, values
 
 
-# ---- one repetition -------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Repetition:
-    """What every repetition shares."""
-
-    planner: StudyFile
-    truth: StudyFile
-    folders: tuple[Path, Path]
-    design: Design
-    cells: Path
-
-
-def _repeat(task: _Repetition, number: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Rows of outcomes and of the cross-validation; every cell that is there already is read, not made again."""
-    file = task.cells / f"{number:03d}_outcome.json"
-    if not file.exists():
-        _store(file, _rows(task, number))
-    content = json.loads(file.read_text(encoding="utf-8"))
-    return content["outcomes"], content["validation"]
-
-
-def _rows(task: _Repetition, number: int) -> dict[str, Any]:
-    training = _drawn(task.planner, task.folders[0], number, task.design.training, "training")
-    program = demand_shock.program(training.data)
-    program.blocks()
-    around = ball(training.study, training.data)
-    radii = candidate_radii(program, around, task.design.multiples)
-    validation = _validated(task, number, program, around, radii)
-    plans = _plans(task, number, program, around, radii)
-    best = min(validation, key=lambda row: (row["score"], row["multiple"]))["multiple"]
-    chosen = _name_of(best)
-    fresh = _drawn(task.truth, task.folders[1], number, task.design.fresh, "fresh")
-    tried = _tried(task, number, plans, fresh)
-    outcomes = [{"repetition": number, "plan": name, **plans[name][1], **tried[name]} for name in plans]
-    outcomes += [{**row, "plan": CHOSEN} for row in outcomes if row["plan"] == chosen]
-    return {"outcomes": outcomes, "validation": validation}
-
-
-def _drawn(study: StudyFile, folder: Path, number: int, scenarios: int, purpose: str) -> Assembly:
-    """The study with events of its own for one repetition."""
-    seed = int(stream(study.seed, purpose, number).integers(2**31))
-    values = study.model_dump(exclude_unset=True)
-    values["events"] = {**values.get("events", {}), "scenarios": scenarios}
-    return assemble(StudyFile.model_validate({**values, "seed": seed}), folder)
-
-
-def _settings(task: _Repetition) -> dict[str, Any]:
-    solver, design = task.planner.solver, task.design
-    return {
-        "method": solver.method,
-        "gap": solver.mip_gap if design.gap is None else design.gap,
-        "time_limit": solver.time_limit_s if design.time_limit is None else design.time_limit,
-        "workers": 1,
-    }
-
-
-def _validated(
-    task: _Repetition, number: int, program: TwoStageProgram, around: Wasserstein, radii: dict[float, float]
-) -> list[dict[str, Any]]:
-    file = task.cells / f"{number:03d}_validation.json"
-    if not file.exists():
-        found = cross_validate(
-            program,
-            {multiple: _set(around, radius) for multiple, radius in radii.items()},
-            risk=risk_measure(task.planner),
-            folds=task.design.folds,
-            rng=stream(task.planner.seed, "folds", number),
-            start=_start(program.data),
-            **_settings(task),
-        )
-        table = found.table.to_dict("index")
-        rows = [
-            {"repetition": number, "multiple": multiple, "radius": radius, **table[multiple]}
-            for multiple, radius in radii.items()
-        ]
-        _store(file, rows)
-    rows = json.loads(file.read_text(encoding="utf-8"))
-    return list(rows)
-
-
-def _start(data: xr.Dataset) -> xr.Dataset | None:
-    """To do nothing, where a plan may: a search that is stopped early then has something to show."""
-    forced = float(data["hub_minimum"]) > 0 or bool(data["hub_forced_in"].any())
-    return None if forced else no_plan(data)
-
-
-def _set(around: Wasserstein, radius: float) -> Nominal | Wasserstein:
-    return Nominal() if radius == 0 else replace(around, radius=radius)
-
-
-def _name_of(multiple: float) -> str:
-    return RISK_AVERSE if multiple == 0 else f"DRO, {multiple:g} x starting radius"
-
-
-def _plans(
-    task: _Repetition, number: int, program: TwoStageProgram, around: Wasserstein, radii: dict[float, float]
-) -> dict[str, tuple[xr.Dataset, dict[str, Any]]]:
-    """Every plan with the figures of its search."""
-    averse = risk_measure(task.planner)
-    wanted: dict[str, Any] = {RISK_NEUTRAL: (Expectation(), Nominal())}
-    for multiple, radius in radii.items():
-        wanted[_name_of(multiple)] = (averse, _set(around, radius))
-    no_search: dict[str, Any] = {"objective": None, "gap": None, "status": "evaluated"}
-    plans = {NOTHING: (no_plan(program.data), no_search)}
-    for place, (name, (risk, ambiguity)) in enumerate(wanted.items()):
-        file = task.cells / f"{number:03d}_plan_{place}.nc"
-        if not file.exists():
-            start = _start(program.data) if len(plans) == 1 else plans[next(reversed(plans))][0]
-            program.solve(risk, ambiguity, start=start, **_settings(task)).to_netcdf(file)
-        found = Result.from_netcdf(file)
-        facts = {"objective": found.objective, "gap": found.gap, "status": found.status}
-        plans[name] = (found.first_stage, facts)
-    return plans
-
-
-def _tried(
-    task: _Repetition, number: int, plans: dict[str, tuple[xr.Dataset, dict[str, Any]]], fresh: Assembly
-) -> dict[str, dict[str, Any]]:
-    """Figures of every plan on the fresh events; plans that are equal are tried once."""
-    program = demand_shock.program(fresh.data)
-    found: dict[str, dict[str, Any]] = {}
-    known: list[tuple[xr.Dataset, dict[str, Any]]] = []
-    for place, (name, (plan, _)) in enumerate(plans.items()):
-        file = task.cells / f"{number:03d}_fresh_{place}.json"
-        if not file.exists():
-            same = next((figures for other, figures in known if other.equals(plan)), None)
-            _store(file, _figures(evaluate(program, plan, workers=1)) if same is None else same)
-        found[name] = json.loads(file.read_text(encoding="utf-8"))
-        known.append((plan, found[name]))
-    return found
-
-
-def _figures(result: Result) -> dict[str, Any]:
-    energy = {name: result.terms[name].sum("node") for name in ENERGY}
-    return {
-        "mean_cost": result.mean,
-        "cvar_cost": result.cvar(ALPHA),
-        **{name: float(own.mean()) for name, own in energy.items()},
-        "any_unserved": float((energy["unserved_energy"] > _SOME).mean()),
-        "first_stage_cost": result.first_stage_cost,
-        "hubs": float(result.first_stage["hub_active"].sum()),
-        "modules": float(result.first_stage["shipped"].sum()),
-    }
-
-
 def _write(experiment: Experiment, planner: Assembly) -> None:
     """Tables and page, each complete or not there."""
     tables = {
@@ -404,7 +200,7 @@ def _write(experiment: Experiment, planner: Assembly) -> None:
         "validation": experiment.validation,
         "summary": summary(experiment.outcomes),
         "differences": differences(experiment.outcomes, RISK_AVERSE),
-        "radius": by_radius(experiment.outcomes, experiment.validation, _name_of),
+        "radius": by_radius(experiment.outcomes, experiment.validation, plan_of),
     }
     for name, table in tables.items():
         file = experiment.folder / f"{name}.csv"
@@ -414,9 +210,3 @@ def _write(experiment: Experiment, planner: Assembly) -> None:
     title = planner.study.title or planner.study.name
     facts = statements(experiment)
     write_robustness(experiment.folder / "report.html", title, facts, tables, (CHOSEN, RISK_AVERSE))
-
-
-def _store(file: Path, content: Any) -> None:
-    temporary = file.with_name(file.name + ".part")
-    temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    temporary.replace(file)

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.stats
 import xarray as xr
+from scipy import special
 
 from drofcm.dsl.program import TwoStageProgram
 from drofcm.risk.measures import CVaR, Expectation, RiskMeasure, as_sum
@@ -136,7 +136,7 @@ def optimality_gap(
 def gap_interval(gaps: npt.ArrayLike, level: float = 0.95) -> tuple[float, float]:
     """Mean of independent gaps and the upper end of the one-sided t-interval."""
     values = np.asarray(gaps, dtype=float)
-    quantile = float(scipy.stats.t.ppf(level, len(values) - 1))
+    quantile = float(special.stdtrit(len(values) - 1, level))
     return float(values.mean()), float(values.mean() + quantile * values.std(ddof=1) / np.sqrt(len(values)))
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import scipy.stats
+from scipy import special
 
 from drofcm.core.dims import SCENARIO
 from drofcm.core.errors import Finding, raise_if_any, suggest
@@ -131,10 +131,13 @@ def bootstrap_interval(
     }
     if all(np.ptp(values) == 0 for values in data) or len(data[0]) < 2:
         return Interval(estimate, estimate, estimate, level, "constant in the sample")
+    # imported here, because it takes longer than the rest of drofcm
+    from scipy.stats import bootstrap
+
     with warnings.catch_warnings():
         # a degenerate correction is looked for below
         warnings.simplefilter("ignore")
-        found = scipy.stats.bootstrap(data, statistic, method="BCa", rng=rng, **options)
+        found = bootstrap(data, statistic, method="BCa", rng=rng, **options)
     low, high = map(float, found.confidence_interval)
     if np.isfinite([low, high]).all():
         return Interval(estimate, low, high, level, "BCa bootstrap")
@@ -147,8 +150,10 @@ def proportion_interval(hits: npt.ArrayLike, level: float = 0.95) -> Interval:
 
     A bootstrap of draws that never hit would claim certainty.
     """
+    from scipy.stats import binomtest
+
     flags = np.asarray(hits, dtype=bool)
-    found = scipy.stats.binomtest(int(flags.sum()), flags.size)
+    found = binomtest(int(flags.sum()), flags.size)
     low, high = found.proportion_ci(level, method="exact")
     return Interval(float(flags.mean()), float(low), float(high), level, "Clopper-Pearson")
 
@@ -158,7 +163,8 @@ def repetition_interval(values: npt.ArrayLike, level: float = 0.95) -> Interval:
     found = np.asarray(values, dtype=float)
     if len(found) < 2:
         raise ValueError(f"an interval needs at least two repetitions, got {len(found)}")
-    half = float(scipy.stats.t.ppf((1 + level) / 2, len(found) - 1) * found.std(ddof=1) / np.sqrt(len(found)))
+    quantile = special.stdtrit(len(found) - 1, (1 + level) / 2)
+    half = float(quantile * found.std(ddof=1) / np.sqrt(len(found)))
     mean = float(found.mean())
     return Interval(mean, mean - half, mean + half, level, "Student")
 

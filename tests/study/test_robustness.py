@@ -13,7 +13,8 @@ from tiny import TINY
 from drofcm.core.errors import InputError
 from drofcm.report.experiments import by_radius, differences, summary
 from drofcm.report.robustness import verdict
-from drofcm.study.robustness import CHOSEN, PRESETS, RISK_AVERSE, Design, run_robustness, shift
+from drofcm.study.repetition import CHOSEN, RISK_AVERSE, Design
+from drofcm.study.robustness import PRESETS, run_robustness, shift
 from drofcm.study.run import open_study
 
 SHIFTED = TINY.replace("rating_mw: 1.6", "rating_mw: 1.8").replace("seed: 7", "seed: 8") + "description: other\n"
@@ -122,11 +123,10 @@ def test_an_experiment_that_is_stopped_goes_on(files: tuple[Path, Path], tmp_pat
         assert (first.folder / f"{name}.csv").is_file()
     assert "rating_mw: 1.6 -&gt; 1.8" in (first.folder / "report.html").read_text(encoding="utf-8")
 
-    cells = first.folder / "cells"
-    kept = cells / "001_validation.json"
+    kept = first.folder.parent / "001_validation.json"
     stamp = kept.stat().st_mtime_ns
-    for gone in ("001_outcome.json", "001_plan_1.nc", "001_fresh_2.json"):
-        (cells / gone).unlink()
+    for gone in ("001_outcome.json", "../001_plan_1.nc", "001_fresh_2.json"):
+        (first.folder / gone).unlink()
     told: list[str] = []
     again = run_robustness(*files, tmp_path, design=SMALL, workers=1, progress=told.append)
     pd.testing.assert_frame_equal(again.outcomes.drop(columns="gap"), first.outcomes.drop(columns="gap"))
@@ -134,4 +134,4 @@ def test_an_experiment_that_is_stopped_goes_on(files: tuple[Path, Path], tmp_pat
     assert "1 of 2 repetitions are there" in told[0]
     # more repetitions are more cells of the same experiment
     assert again.folder == first.folder
-    assert not list(first.folder.rglob("*.part"))
+    assert not list(tmp_path.rglob("*.part"))
