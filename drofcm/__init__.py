@@ -18,6 +18,11 @@ from drofcm.risk.ambiguity import (
 from drofcm.risk.measures import CVaR, Expectation, WorstCase
 from drofcm.risk.weights import worst_case_probability, worst_case_weights
 from drofcm.solve.result import Result
+from drofcm.validate.crossvalidation import candidate_radii, cross_validate
+from drofcm.validate.evaluate import evaluate
+from drofcm.validate.information import expected_value_of_perfect_information, value_of_stochastic_solution
+from drofcm.validate.optimality import optimality_gap
+from drofcm.validate.outofsample import out_of_sample, paired_differences, price_of_robustness
 
 __all__ = [
     "CVaR",
@@ -40,9 +45,18 @@ __all__ = [
     "Wasserstein",
     "WorstCase",
     "bind",
+    "candidate_radii",
+    "cross_validate",
+    "evaluate",
+    "expected_value_of_perfect_information",
+    "optimality_gap",
+    "out_of_sample",
+    "paired_differences",
+    "price_of_robustness",
     "read_dro",
     "read_smps",
     "solve",
+    "value_of_stochastic_solution",
     "worst_case_probability",
     "worst_case_weights",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,17 +16,17 @@ import xarray as xr
 from linopy.expressions import LinearExpression
 
 from drofcm.blocks.form import TwoStageBlocks, extract, join
+from drofcm.blocks.select import select
 from drofcm.core.dims import SCENARIO
-from drofcm.core.errors import InfeasibleError, ModelError
+from drofcm.core.errors import InfeasibleError, ModelError, shorten
 from drofcm.dsl.guard import StageModel, v1_semantics, watched
 from drofcm.dsl.stage import Kind, Stage
 from drofcm.risk.ambiguity import AmbiguitySet, Nominal, bind
 from drofcm.risk.measures import Expectation, RiskMeasure, as_sum
 from drofcm.risk.reformulate import risk_expression
 from drofcm.risk.weights import check_probability
-from drofcm.solve.extensive import Progress, infeasibility_listing, versions
-from drofcm.solve.method import Method, solve_blocks
-from drofcm.solve.recourse import check_first_stage, result_at
+from drofcm.solve.extensive import Progress, infeasibility_listing
+from drofcm.solve.method import Method, evaluate_blocks, solve_blocks
 from drofcm.solve.result import Result
 
 __all__ = ["TwoStageProgram", "solve"]
@@ -259,7 +259,12 @@ class TwoStageProgram:
             raise InfeasibleError(str(error), infeasibility_listing(model)) from None
 
     def evaluate(
-        self, plan: xr.Dataset, risk: RiskMeasure | None = None, ambiguity: AmbiguitySet | None = None
+        self,
+        plan: xr.Dataset,
+        risk: RiskMeasure | None = None,
+        ambiguity: AmbiguitySet | None = None,
+        client: Any = None,
+        workers: int | None = 1,
     ) -> Result:
         """The cost of a given plan, with the recourse of every scenario solved with its integers.
 
@@ -267,7 +272,7 @@ class TwoStageProgram:
         ----------
         plan
             Every variable of the first stage, labelled as declared.
-        risk, ambiguity
+        risk, ambiguity, client, workers
             As in `solve`.
 
         Raises
@@ -277,26 +282,42 @@ class TwoStageProgram:
         InfeasibleError
             If the plan breaks a first-stage row, or a scenario has no recourse at it.
         """
-        risk, ambiguity = risk or Expectation(), self._bound(ambiguity)
-        blocks = self.blocks()
-        x = blocks.first_stage_columns(plan)
-        check_first_stage(blocks, x)
-        return result_at(
-            blocks,
-            x,
-            risk,
-            ambiguity,
-            status="evaluated",
-            lower_bound=-np.inf,
-            log=pd.DataFrame(columns=["seconds", "lower_bound", "upper_bound", "gap", "phase"]),
-            provenance={
-                "method": "evaluate",
-                "risk": str(risk),
-                "ambiguity": str(ambiguity),
-                "lower_bound": "none: the plan was given",
-                "versions": versions(),
-            },
-        )
+        bound = self._bound(ambiguity)
+        return evaluate_blocks(self.blocks(client), plan, risk, bound, client=client, workers=workers)
+
+    def on(self, data: xr.Dataset) -> TwoStageProgram:
+        """The same declaration on other data: fresh scenarios, for example."""
+        return TwoStageProgram(data, self._functions["first stage"], self._functions["recourse"])
+
+    def select(self, scenarios: Sequence[Any]) -> TwoStageProgram:
+        """The same program, given that one of these scenarios happens; what is assembled already is shared.
+
+        Parameters
+        ----------
+        scenarios
+            Labels, each once.
+
+        Raises
+        ------
+        ModelError
+            If a label is unknown or given twice, or none of the scenarios can happen.
+        """
+        index = self.data.indexes[SCENARIO]
+        labels = list(scenarios)
+        unknown = [label for label in labels if label not in index]
+        if unknown or len(set(labels)) < len(labels):
+            what = f"unknown {SCENARIO} {shorten(unknown)}" if unknown else "a scenario is given twice"
+            raise ModelError(f"select: {what}")
+        positions = [int(place) for place in index.get_indexer(pd.Index(labels))]
+        data = self.data.isel({SCENARIO: positions})
+        total = float(data["probability"].sum())
+        if not total > 0:
+            raise ModelError(f"select: scenarios {shorten(labels)} have no probability")
+        part = self.on(data.assign(probability=(data["probability"] / total).assign_attrs(data["probability"].attrs)))
+        if self._assembled is not None and _are(self._assembled[0], (self.data, *self._functions.values())):
+            made_of = (part.data, *part._functions.values())
+            part._assembled = (made_of, select(self._assembled[1], positions, part.probability))
+        return part
 
     def _bound(self, ambiguity: AmbiguitySet | None) -> AmbiguitySet:
         """The ambiguity set with the figures of this program's data in it."""

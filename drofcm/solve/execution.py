@@ -26,7 +26,7 @@ from drofcm.core.dims import SCENARIO
 from drofcm.core.errors import SolveError
 from drofcm.solve.subproblem import Answer, Request, Subproblem
 
-__all__ = ["Executor", "executor"]
+__all__ = ["Executor", "executor", "process_pool", "settle", "without_interrupts"]
 
 _ATTEMPTS = 5
 """How often in a row the workers may fail before anything is answered."""
@@ -149,10 +149,14 @@ class _Here:
 _resident: list[_Block] = []
 
 
-def _move_in(block: _Block, parent: int) -> None:
-    # Ctrl-C is for the process that asks
+def settle(parent: int) -> None:
+    """Make a process beside this one ignore Ctrl-C, which is for the process that asks, and end when that is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
+
+
+def _move_in(block: _Block, parent: int) -> None:
+    settle(parent)
     _resident.append(block)
 
 
@@ -217,18 +221,19 @@ class _Processes:
 
     def _submit(self, function: Any, batch: Any) -> Any:
         if self._pool is None:
-            self._pool = loky.ProcessPoolExecutor(
-                self.workers,
-                initializer=_move_in,
-                initargs=(self._block, os.getpid()),
-                # solvers that stay are no leak; loky would end a worker whose memory grows by 300 MB
-                env={"LOKY_MAX_MEMORY_LEAK_SIZE": "1e18"},
-            )
+            self._pool = process_pool(self.workers, _move_in, (self._block, os.getpid()))
         try:
-            with _without_interrupts():
+            with without_interrupts():
                 return self._pool.submit(function, batch)
         except BrokenProcessPool as error:
             return _failed(error)
+
+
+def process_pool(workers: int, initializer: Any, arguments: tuple[Any, ...]) -> Any:
+    """Processes beside this one, none started yet; the initializer and its arguments are run in each."""
+    # solvers that stay are no leak; loky would end a worker whose memory grows by 300 MB
+    environment = {"LOKY_MAX_MEMORY_LEAK_SIZE": "1e18"}
+    return loky.ProcessPoolExecutor(workers, initializer=initializer, initargs=arguments, env=environment)
 
 
 def _failed(error: Exception) -> Future[Any]:
@@ -238,7 +243,7 @@ def _failed(error: Exception) -> Future[Any]:
 
 
 @contextmanager
-def _without_interrupts() -> Iterator[None]:
+def without_interrupts() -> Iterator[None]:
     """Hold Ctrl-C back; a process that is started here inherits that until it can look after itself."""
     # the tracker lifts the mask when it starts, so it must be there before
     multiprocessing.resource_tracker.ensure_running()

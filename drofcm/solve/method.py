@@ -7,18 +7,20 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from drofcm.blocks.form import TwoStageBlocks
 from drofcm.core.errors import InfeasibleError, ModelError
 from drofcm.risk.ambiguity import AmbiguitySet, Nominal, require_bound
 from drofcm.risk.measures import Expectation, RiskMeasure
-from drofcm.solve.extensive import Progress, solve_extensive
+from drofcm.solve.execution import executor
+from drofcm.solve.extensive import Progress, solve_extensive, versions
 from drofcm.solve.lshaped import solve_lshaped
-from drofcm.solve.recourse import check_first_stage
+from drofcm.solve.recourse import check_first_stage, result_at
 from drofcm.solve.result import Result
 
-__all__ = ["Method", "choose", "solve_blocks"]
+__all__ = ["Method", "choose", "evaluate_blocks", "solve_blocks"]
 
 Method = Literal["auto", "extensive", "lshaped"]
 
@@ -111,6 +113,47 @@ def solve_blocks(
             progress=progress,
         )
     return replace(result, provenance={**result.provenance, "method_chosen": why})
+
+
+def evaluate_blocks(
+    blocks: TwoStageBlocks,
+    plan: xr.Dataset,
+    risk: RiskMeasure | None = None,
+    ambiguity: AmbiguitySet | None = None,
+    *,
+    client: Any = None,
+    workers: int | None = 1,
+) -> Result:
+    """The cost of a given plan on a program given as matrices; parameters as `drofcm.TwoStageProgram.evaluate`.
+
+    Raises
+    ------
+    ModelError
+        If the plan's variables or labels do not match the program.
+    InfeasibleError
+        If the plan breaks a first-stage row, or a scenario has no recourse at it.
+    """
+    risk, ambiguity = risk or Expectation(), ambiguity or Nominal()
+    x = blocks.first_stage_columns(plan)
+    check_first_stage(blocks, x)
+    with executor(blocks, client, workers) as ask:
+        return result_at(
+            blocks,
+            x,
+            risk,
+            ambiguity,
+            status="evaluated",
+            lower_bound=-np.inf,
+            log=pd.DataFrame(columns=["seconds", "lower_bound", "upper_bound", "gap", "phase"]),
+            provenance={
+                "method": "evaluate",
+                "risk": str(risk),
+                "ambiguity": str(ambiguity),
+                "lower_bound": "none: the plan was given",
+                "versions": versions(),
+            },
+            ask=ask,
+        )
 
 
 def _check_start(blocks: TwoStageBlocks, start: xr.Dataset) -> None:

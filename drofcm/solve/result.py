@@ -12,6 +12,9 @@ import pandas as pd
 import xarray as xr
 
 from drofcm.core.errors import Finding, InputError
+from drofcm.risk.ambiguity import Nominal
+from drofcm.risk.measures import CVaR
+from drofcm.risk.weights import worst_case_weights
 
 __all__ = ["Result", "Status"]
 
@@ -81,6 +84,25 @@ class Result:
             f"{self.status}: objective {self.objective:,.6g}, lower bound {self.lower_bound:,.6g}, gap {self.gap:.3%}, "
             f"{self.recourse_cost.sizes['scenario']} scenarios"
         )
+
+    @property
+    def first_stage_cost(self) -> float:
+        """What the plan costs before anything happens: the objective without the risk of the recourse."""
+        return self.objective - float((self.risk_weight * self.recourse_cost).sum())
+
+    @property
+    def cost(self) -> xr.DataArray:
+        """Cost of the plan with its recourse, (scenario): first stage plus recourse."""
+        return (self.first_stage_cost + self.recourse_cost).rename("cost")
+
+    @property
+    def mean(self) -> float:
+        """Expected cost under the nominal probabilities."""
+        return float((self.probability * self.cost).sum())
+
+    def cvar(self, alpha: float) -> float:
+        """Mean cost of the worst share ``1 - alpha`` under the nominal probabilities; first-stage cost included."""
+        return float((worst_case_weights(CVaR(alpha), Nominal(), self.cost, self.probability) * self.cost).sum())
 
     def to_netcdf(self, path: str | os.PathLike[str]) -> None:
         """Write everything to one netCDF file; the file appears complete or not at all."""

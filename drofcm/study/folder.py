@@ -20,7 +20,7 @@ import xarray as xr
 from drofcm.config import StudyFile, resolved
 from drofcm.core.errors import Finding, InputError
 
-__all__ = ["RunFolder", "digest_data", "digest_files", "run_key", "seal", "versions", "writing"]
+__all__ = ["RunFolder", "digest_data", "digest_files", "digest_of", "run_key", "seal", "versions", "writing"]
 
 PROVENANCE: Final = "provenance.json"
 REBUILT: Final = frozenset({PROVENANCE, "report.html"})
@@ -99,6 +99,11 @@ def run_key(study: StudyFile, inputs: Mapping[str, str], data: xr.Dataset) -> st
         "data": digest_data(data),
         "drofcm": metadata.version("drofcm"),
     }
+    return digest_of(content)
+
+
+def digest_of(content: Mapping[str, Any]) -> str:
+    """Twelve hexadecimal digits that are equal for equal content, whatever the order of its keys."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -22,7 +22,7 @@ from drofcm.study.assemble import Assembly, assemble
 from drofcm.study.contents import report_input, write_contents
 from drofcm.study.folder import RunFolder, digest_files, run_key, seal, versions, writing
 
-__all__ = ["Progress", "open_study", "risk_measure", "run_study", "solve_do_nothing"]
+__all__ = ["Progress", "no_plan", "open_study", "risk_measure", "run_study", "solve_do_nothing"]
 
 
 class Progress(Protocol):
@@ -106,10 +106,11 @@ def solve_do_nothing(assembly: Assembly) -> Result:
     for name in ("hub_minimum", "hub_forced_in"):
         data = data.assign({name: xr.zeros_like(data[name])})
     program = demand_shock.program(data, checked=True)
-    return program.evaluate(_nothing(data), risk_measure(assembly.study), ambiguity_set(assembly.study, assembly.data))
+    return program.evaluate(no_plan(data), risk_measure(assembly.study), ambiguity_set(assembly.study, assembly.data))
 
 
-def _nothing(data: xr.Dataset) -> xr.Dataset:
+def no_plan(data: xr.Dataset) -> xr.Dataset:
+    """The plan to open no hub and ship nothing."""
     empty = {"hub_active": ("hub",), "shipped": ("supplier", "hub", "fcm")}
     return xr.Dataset(
         {

@@ -1,0 +1,277 @@
+"""How robust a study should be: candidate radii by cross-validation, what plans they give, and what these cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from drofcm.config import StudyFile, WassersteinBall, resolved
+from drofcm.core.dims import SCENARIO
+from drofcm.core.errors import Finding, raise_if_any
+from drofcm.core.randomness import stream
+from drofcm.dsl.program import TwoStageProgram
+from drofcm.problems import demand_shock
+from drofcm.report.radius import finding, write_radius
+from drofcm.risk.ambiguity import Nominal, Wasserstein, bind, describe
+from drofcm.risk.measures import CVaR, Expectation, RiskMeasure, WeightedSum
+from drofcm.solve.result import Result
+from drofcm.solve.spread import spread
+from drofcm.study.ambiguity import ambiguity_set
+from drofcm.study.folder import digest_files, digest_of, writing
+from drofcm.study.run import open_study, risk_measure
+from drofcm.validate.crossvalidation import MULTIPLES, CrossValidation, candidate_radii, cross_validate
+
+__all__ = ["MULTIPLES", "TAIL_WEIGHTS", "RadiusRun", "ball", "choose_radius", "distance_variables"]
+
+TAIL_WEIGHTS: Final = (0.0, 0.5, 1.0)
+_DISTANCE: Final = ("shock", "energised", "hub_available")
+
+
+@dataclass(frozen=True)
+class RadiusRun:
+    """What was found about the radius.
+
+    Attributes
+    ----------
+    finding
+        Which radius is taken, in one sentence.
+    folder
+        ``radius.csv``, ``frontier.csv``, ``moves.csv`` (each also as parquet) and ``radius.html``.
+    best
+        Radius of the lowest held-out risk, in the unit of the distance.
+    radius
+        Index ``multiple``: ``radius``, ``share`` (of the mean distance of two events), what cross-validation found, and
+        the plan on all events: ``objective``, ``mean_cost``, ``cvar_cost``, ``first_stage_cost``, ``ens``, ``hubs``,
+        ``modules``, ``price`` (of robustness, share of the nominal objective).
+    frontier
+        The same figures of the plan over the weight of the tail and the radius.
+    moves
+        Modules by hub and technology that plans ship more (or fewer) than the one of radius 0.
+    """
+
+    finding: str
+    folder: Path
+    best: float
+    radius: pd.DataFrame
+    frontier: pd.DataFrame
+    moves: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class _Family:
+    """Plans of one risk measure along the radii."""
+
+    program: TwoStageProgram
+    ball: Wasserstein
+    radii: dict[float, float]
+    risk: RiskMeasure
+    alpha: float
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+def choose_radius(
+    path: Path | str,
+    runs: Path = Path("runs"),
+    *,
+    multiples: Sequence[float] = MULTIPLES,
+    tail_weights: Sequence[float] = TAIL_WEIGHTS,
+    folds: int = 5,
+    gap: float | None = None,
+    time_limit: float | None = None,
+    client: Any = None,
+    workers: int | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> RadiusRun:
+    """Cross-validate radii on the events of a study and write tables and page to ``<runs>/<name>-radius-<hash>``.
+
+    Parameters
+    ----------
+    path
+        The study file.
+    runs
+        Where run folders stand.
+    multiples
+        Candidate radii as multiples of the starting radius (`drofcm.candidate_radii`), rising from 0.
+    tail_weights
+        Weights lambda of the frontier: (1 - lambda) E + lambda CVaR at the first confidence level of the study.
+    folds
+        Of the cross-validation.
+    gap, time_limit
+        In place of those of the study.
+    client, workers
+        As `drofcm.cross_validate`.
+    progress
+        Told what begins.
+
+    Raises
+    ------
+    InputError
+        With every fault of the study and of the arguments.
+    """
+    _check(multiples, tail_weights)
+    tell = progress or (lambda _: None)
+    tell("reading the study and its data")
+    assembly = open_study(path, mip_gap=gap, time_limit_s=time_limit)
+    study = assembly.study
+    program = demand_shock.program(assembly.data)
+    around = ball(study, assembly.data)
+    radii = candidate_radii(program, around, multiples)
+    settings: dict[str, Any] = {
+        "method": study.solver.method,
+        "gap": study.solver.mip_gap,
+        "time_limit": study.solver.time_limit_s,
+    }
+    tell(f"cross-validation: {len(radii)} radii, {folds} folds")
+    validation = cross_validate(
+        program,
+        {multiple: _set(around, radius) for multiple, radius in radii.items()},
+        risk=risk_measure(study),
+        folds=folds,
+        rng=stream(study.seed, "folds"),
+        client=client,
+        workers=workers,
+        **settings,
+    )
+    alpha = study.risk.cvar[0].alpha if study.risk.cvar else 0.9
+    mixtures = [_mixture(weight, alpha) for weight in tail_weights]
+    families = {"as in the study": risk_measure(study)}
+    families |= {str(risk): risk for risk in mixtures if str(risk) != str(risk_measure(study))}
+    tell(f"frontier: {len(families)} risk measures, {len(radii)} radii")
+    tasks = [_Family(program, around, radii, risk, alpha, settings) for risk in families.values()]
+    found = dict(zip(families, spread(_solve_family, tasks, client, workers), strict=True))
+    facts = describe(bind(around, program.data), program.probability)
+    own = _radius_table(radii, facts["mean_distance"], validation, found["as in the study"])
+    frontier = pd.concat({name: _figures(plans) for name, plans in found.items()}, names=["risk"])
+    moves = _moves(found["as in the study"])
+    key = digest_of(
+        {
+            "study": resolved(study),
+            "inputs": digest_files(assembly.sources.files),
+            "choice": [list(multiples), list(tail_weights), folds],
+            "drofcm": metadata.version("drofcm"),
+        }
+    )
+    target = runs / f"{study.name}-radius-{key}"
+    with writing(target) as folder:
+        for name, table in {"radius": own, "frontier": frontier, "moves": moves}.items():
+            table.to_csv(folder / f"{name}.csv")
+            table.reset_index().to_parquet(folder / f"{name}.parquet", index=False)
+        write_radius(
+            folder / "radius.html",
+            study.title or study.name,
+            str(around),
+            alpha,
+            len(validation.fold),
+            own,
+            frontier,
+            moves,
+        )
+    said = finding(own, len(validation.fold))
+    return RadiusRun(said, target, radii[float(validation.best)], own, frontier, moves)  # type: ignore[arg-type]
+
+
+def ball(study: StudyFile, data: xr.Dataset) -> Wasserstein:
+    """The Wasserstein ball, of radius 0, in which the radius of a study is sought.
+
+    That of the study's section ``ambiguity``; where it asks for none, one over every uncertain thing of its own.
+    """
+    if isinstance(study.ambiguity, WassersteinBall):
+        asked = ambiguity_set(study, data)
+        assert isinstance(asked, Wasserstein)
+        return replace(asked, radius=0.0)
+    return Wasserstein(0.0, over=distance_variables(data))
+
+
+def distance_variables(data: xr.Dataset) -> str:
+    """What distance between events is measured by: every uncertain thing of its own that differs between events."""
+    return " ".join(name for name in _DISTANCE if bool((data[name] != data[name].isel({SCENARIO: 0})).any()))
+
+
+def _check(multiples: Sequence[float], tail_weights: Sequence[float]) -> None:
+    findings = []
+    if not multiples or multiples[0] != 0 or list(multiples) != sorted(set(multiples)):
+        findings.append(
+            Finding("radius", f"multiples must rise from 0, got {list(multiples)}", "0 is the nominal plan")
+        )
+    findings += [
+        Finding("tail weight", f"must lie within 0 and 1, got {weight:g}")
+        for weight in tail_weights
+        if not 0 <= weight <= 1
+    ]
+    raise_if_any(findings)
+
+
+def _set(around: Wasserstein, radius: float) -> Nominal | Wasserstein:
+    return Nominal() if radius == 0 else replace(around, radius=radius)
+
+
+def _mixture(weight: float, alpha: float) -> WeightedSum:
+    terms = ((1 - weight, Expectation()), (weight, CVaR(alpha)))
+    return WeightedSum(tuple((share, term) for share, term in terms if share > 0))
+
+
+def _solve_family(family: _Family) -> dict[float, tuple[Result, dict[str, float]]]:
+    """Plan and figures at every radius; each search starts from the plan before it."""
+    found: dict[float, tuple[Result, dict[str, float]]] = {}
+    program, start, nominal = family.program, None, None
+    for multiple, radius in family.radii.items():
+        result = program.solve(family.risk, _set(family.ball, radius), start=start, workers=1, **family.settings)
+        start = result.first_stage
+        judged = program.evaluate(start, family.risk)
+        nominal = judged.objective if nominal is None else nominal
+        energy = (judged.terms["ens"].sum("node") * judged.probability).sum()
+        figures = {
+            "radius": radius,
+            "objective": result.objective,
+            "gap": result.gap,
+            "mean_cost": judged.mean,
+            "cvar_cost": judged.cvar(family.alpha),
+            "first_stage_cost": judged.first_stage_cost,
+            "ens": float(energy),
+            "hubs": float(start["hub_active"].sum()),
+            "modules": float(start["shipped"].sum()),
+            "price": judged.objective / nominal - 1 if nominal else np.nan,
+        }
+        found[multiple] = result, figures
+    return found
+
+
+def _figures(plans: dict[float, tuple[Result, dict[str, float]]]) -> pd.DataFrame:
+    rows = [figures for _, figures in plans.values()]
+    return pd.DataFrame(rows, index=pd.Index(list(plans), name="multiple"))
+
+
+def _radius_table(
+    radii: dict[float, float],
+    distance: float,
+    validation: CrossValidation,
+    plans: dict[float, tuple[Result, dict[str, float]]],
+) -> pd.DataFrame:
+    held_out = validation.table.rename(columns={"mean": "held_out_mean", "cvar_0.9": "held_out_cvar_0.9"})
+    held_out = held_out.rename(columns={"gap": "largest_gap_of_folds"}).drop(columns="seconds").rename_axis("multiple")
+    shipped = validation.plans["shipped"].sum(["supplier", "hub", "fcm"])
+    spread_of = shipped.std("fold").to_series().rename("modules_sd_over_folds")
+    table = pd.DataFrame({"radius": radii}).rename_axis("multiple")
+    table["share"] = table["radius"] / distance
+    table["best"] = table.index == validation.best
+    return table.join(held_out).join(spread_of).join(_figures(plans).drop(columns="radius"))
+
+
+def _moves(plans: dict[float, tuple[Result, dict[str, float]]]) -> pd.DataFrame:
+    """Modules by hub and technology, and their change against radius 0; only what some plan ships."""
+    shipped = {multiple: result.first_stage["shipped"].sum("supplier") for multiple, (result, _) in plans.items()}
+    nominal = next(iter(shipped.values()))
+    tables = []
+    for multiple, own in shipped.items():
+        table = own.round().to_series().rename("modules").to_frame()
+        tables.append(table.assign(change=(own - nominal).round().to_series(), multiple=multiple).reset_index())
+    moves = pd.concat(tables).set_index(["hub", "fcm", "multiple"])
+    some = moves["modules"].groupby(level=["hub", "fcm"]).transform("max") > 0
+    return moves[some].sort_index()
