@@ -44,7 +44,7 @@ from drofcm.scenarios.reduce_check import (
     ensemble_of,
     strata_of,
 )
-from drofcm.scenarios.selection import Distances, Positions, backward, forward, grow, medoids, shrink
+from drofcm.scenarios.selection import Positions, backward, distances, forward, grow, medoids, shrink, take
 
 __all__ = ["METHODS", "Reduction", "redistribute", "reduce_scenarios"]
 
@@ -322,7 +322,7 @@ def _choose(
     settings: Mapping[str, Any],
 ) -> list[list[int]]:
     """Places of the kept members of each set."""
-    costs = [Distances(_at(points, members), **settings) for members in sets]
+    costs = distances(points, sets, **settings)
     masses = [mass[members] for members in sets]
     if method == "backward":
         return shrink(sets, [backward(cost, own) for cost, own in zip(costs, masses, strict=True)], budget)
@@ -330,10 +330,6 @@ def _choose(
     if method == "k-medoids":
         return [medoids(cost, own, start) for cost, own, start in zip(costs, masses, chosen, strict=True)]
     return chosen
-
-
-def _at(points: Features, members: Positions) -> Features:
-    return Features(points.values[members], points.scenario[members], points.variable)
 
 
 def _redistributed(
@@ -352,7 +348,7 @@ def _redistributed(
     for stratum, own in zip(strata, kept, strict=True):
         members = stratum.members
         names[members] = stratum.name
-        for rows, block in distance_blocks(_at(points, members), _at(points, own), norm=norm, order=order):
+        for rows, block in distance_blocks(take(points, members), take(points, own), norm=norm, order=order):
             nearest = block.argmin(axis=1)
             target[members[rows]] = own[nearest]
             moved[members[rows]] = block[np.arange(len(block)), nearest]

@@ -18,7 +18,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 import kmedoids
 import loky
@@ -27,15 +27,18 @@ import numpy.typing as npt
 
 from drofcm.risk.distance import Features, Norm, distance_blocks
 
-__all__ = ["Distances", "backward", "forward", "grow", "medoids", "shrink"]
+__all__ = ["Distances", "backward", "distances", "forward", "grow", "medoids", "shrink", "take"]
 
 Vector = npt.NDArray[np.float64]
 Positions = npt.NDArray[np.intp]
+Matrix: TypeAlias = "npt.NDArray[np.float32] | Vector"
 Step = tuple[int, float]
 
 _GIB = 2**30
 _TASK_OPERATIONS = 2e9
 """Coordinates compared in one task: some seconds of work."""
+_LOKY = {"LOKY_MAX_MEMORY_LEAK_SIZE": "1e18"}
+"""Points that stay are no leak; loky would end a worker whose memory grows by 300 MB."""
 _TIE = 1e-12
 """Costs that differ by less, relative to the cost of the first step, are equal: rounding must not break ties."""
 
@@ -43,45 +46,25 @@ _TIE = 1e-12
 class Distances:
     """What it costs to move one unit of mass between the members of a set.
 
-    The matrix is held if it fits into memory: in double precision where that is small, in single precision otherwise.
-    If it does not fit, rows are computed whenever they are asked for.
-
     Parameters
     ----------
     points
         The members, n of them.
     norm, order
         As in `drofcm.risk.distance.distance_blocks`.
-    memory
-        GiB that the matrix may take.
-    client
-        A `dask.distributed.Client` on whose workers blocks of the matrix are computed.
-    workers
-        Without a client, the local processes that do so; None takes as many as there are cores, if it is worth it.
+    matrix
+        All distances, (n, n). Without it rows are computed whenever they are asked for.
     """
 
-    def __init__(
-        self,
-        points: Features,
-        *,
-        norm: Norm = 1,
-        order: float = 1.0,
-        memory: float = 2.0,
-        client: Any = None,
-        workers: int | None = None,
-    ) -> None:
+    def __init__(self, points: Features, norm: Norm = 1, order: float = 1.0, matrix: Matrix | None = None) -> None:
         self._points, self._norm, self._order = points, norm, order
-        self._matrix: npt.NDArray[np.float32] | Vector | None = None
-        entries = len(points) ** 2
-        if entries * 4 <= memory * _GIB:
-            precision = np.float64 if entries * 32 <= memory * _GIB else np.float32
-            self._matrix = _matrix(points, norm, order, np.dtype(precision), client, workers)
+        self._matrix = matrix
 
     def __len__(self) -> int:
         return len(self._points)
 
     @property
-    def matrix(self) -> npt.NDArray[np.float32] | Vector:
+    def matrix(self) -> Matrix:
         """The whole matrix, (n, n).
 
         Raises
@@ -97,64 +80,104 @@ class Distances:
         """Distances from some members to all, (len(at), n)."""
         if self._matrix is not None:
             return self._matrix[at].astype(np.float64, copy=False)
-        blocks = distance_blocks(_take(self._points, at), self._points, norm=self._norm, order=self._order)
+        blocks = distance_blocks(take(self._points, at), self._points, norm=self._norm, order=self._order)
         return np.concatenate([block for _, block in blocks])
 
 
-def _take(points: Features, at: Positions | slice) -> Features:
+def take(points: Features, at: Positions | slice) -> Features:
+    """Some of the points."""
     return Features(points.values[at], points.scenario[at], points.variable)
 
 
-def _matrix(
-    points: Features, norm: Norm, order: float, precision: np.dtype[Any], client: Any, workers: int | None
-) -> Any:
-    """All distances, each pair computed once; which process computes a block does not change it."""
-    count, width = points.values.shape
-    rows = max(1, int(_TASK_OPERATIONS / max(1, count * width)))
-    starts = range(0, count, rows)
-    matrix = np.zeros((count, count), precision)
+def distances(
+    points: Features,
+    sets: Sequence[Positions],
+    *,
+    norm: Norm = 1,
+    order: float = 1.0,
+    memory: float = 2.0,
+    client: Any = None,
+    workers: int | None = None,
+) -> list[Distances]:
+    """The distances within each of several sets of points.
 
-    def place(start: int, block: Any) -> None:
-        matrix[start : start + len(block), start:] = block
-        matrix[start:, start : start + len(block)] = block.T
+    A matrix is held if it fits into memory: in double precision where all are small, in single precision otherwise.
 
-    tasks = [(start, rows, norm, order, precision) for start in starts]
-    wanted = workers if workers is not None else loky.cpu_count()
+    Parameters
+    ----------
+    points
+        All points.
+    sets
+        Members of each set.
+    norm, order
+        As in `drofcm.risk.distance.distance_blocks`.
+    memory
+        GiB that the matrices may take.
+    client
+        A `dask.distributed.Client` on whose workers blocks of the matrices are computed.
+    workers
+        Without a client, the local processes that do so; None takes as many as there are cores, if it is worth it.
+    """
+    members = [take(points, own) for own in sets]
+    entries = sum(len(own) ** 2 for own in sets)
+    if entries * 4 > memory * _GIB:
+        return [Distances(own, norm, order) for own in members]
+    precision = np.dtype(np.float64 if entries * 32 <= memory * _GIB else np.float32)
+    width = points.values.shape[1]
+    tasks = []
+    for number, own in enumerate(sets):
+        rows = max(1, int(_TASK_OPERATIONS / max(1, len(own) * width)))
+        tasks += [_Task(number, start, start + rows, norm, order, precision) for start in range(0, len(own), rows)]
+    matrices = [np.zeros((len(own), len(own)), precision) for own in sets]
+    for task, block in zip(tasks, _blocks(members, tasks, client, workers), strict=True):
+        matrix = matrices[task.number]
+        matrix[task.start : task.stop, task.start :] = block
+        matrix[task.start :, task.start : task.stop] = block.T
+    return [Distances(own, norm, order, matrix) for own, matrix in zip(members, matrices, strict=True)]
+
+
+class _Task(NamedTuple):
+    """Some rows of the upper triangle of one matrix."""
+
+    number: int
+    start: int
+    stop: int
+    norm: Norm
+    order: float
+    precision: np.dtype[Any]
+
+
+def _blocks(members: list[Features], tasks: list[_Task], client: Any, workers: int | None) -> Iterator[Matrix]:
+    """The blocks in turn; where one is computed does not change it."""
+    count = min(workers if workers is not None else loky.cpu_count(), len(tasks))
     if client is not None:
-        everywhere = client.scatter(points, broadcast=True)
+        everywhere = client.scatter(members, broadcast=True, hash=False)
         futures = [client.submit(_upper_block, everywhere, task, pure=False) for task in tasks]
-        for start in starts:
-            place(start, futures.pop(0).result())
-    elif min(wanted, len(tasks)) > 1:
-        with loky.ProcessPoolExecutor(
-            min(wanted, len(tasks)), initializer=_keep, initargs=(points,), env={"LOKY_MAX_MEMORY_LEAK_SIZE": "1e18"}
-        ) as pool:
-            for start, block in zip(starts, pool.map(_kept_block, tasks), strict=True):
-                place(start, block)
+        while futures:
+            yield futures.pop(0).result()
+    elif count > 1:
+        with loky.ProcessPoolExecutor(count, initializer=_keep, initargs=(members,), env=_LOKY) as pool:
+            yield from pool.map(_kept_block, tasks)
     else:
-        for start, task in zip(starts, tasks, strict=True):
-            place(start, _upper_block(points, task))
-    return matrix
+        yield from (_upper_block(members, task) for task in tasks)
 
 
-_Task = tuple[int, int, Norm, float, np.dtype[Any]]
-_kept: list[Features] = []
+_kept: list[list[Features]] = []
 
 
-def _keep(points: Features) -> None:
-    _kept.append(points)
+def _keep(members: list[Features]) -> None:
+    _kept.append(members)
 
 
-def _kept_block(task: _Task) -> Any:
+def _kept_block(task: _Task) -> Matrix:
     return _upper_block(_kept[-1], task)
 
 
-def _upper_block(points: Features, task: _Task) -> Any:
-    """Distances from ``rows`` members to themselves and all that come after them."""
-    start, rows, norm, order, precision = task
-    some, rest = _take(points, slice(start, start + rows)), _take(points, slice(start, None))
-    blocks = distance_blocks(some, rest, norm=norm, order=order)
-    return np.concatenate([block.astype(precision) for _, block in blocks])
+def _upper_block(members: list[Features], task: _Task) -> Matrix:
+    points = members[task.number]
+    some, rest = take(points, slice(task.start, task.stop)), take(points, slice(task.start, None))
+    blocks = distance_blocks(some, rest, norm=task.norm, order=task.order)
+    return np.concatenate([block.astype(task.precision) for _, block in blocks])
 
 
 # ---- one set --------------------------------------------------------------------------------------------------------
