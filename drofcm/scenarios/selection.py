@@ -129,7 +129,9 @@ def distances(
         rows = max(1, int(_TASK_OPERATIONS / max(1, len(own) * width)))
         tasks += [_Task(number, start, start + rows, norm, order, precision) for start in range(0, len(own), rows)]
     matrices = [np.zeros((len(own), len(own)), precision) for own in sets]
-    for task, block in zip(tasks, _blocks(members, tasks, client, workers), strict=True):
+    # small sets are many tasks and little work, which no process is worth starting for
+    useful = min(len(tasks), int(entries * width / _TASK_OPERATIONS))
+    for task, block in zip(tasks, _blocks(members, tasks, client, workers, useful), strict=True):
         matrix = matrices[task.number]
         matrix[task.start : task.stop, task.start :] = block
         matrix[task.start :, task.start : task.stop] = block.T
@@ -147,9 +149,11 @@ class _Task(NamedTuple):
     precision: np.dtype[Any]
 
 
-def _blocks(members: list[Features], tasks: list[_Task], client: Any, workers: int | None) -> Iterator[Matrix]:
+def _blocks(
+    members: list[Features], tasks: list[_Task], client: Any, workers: int | None, useful: int
+) -> Iterator[Matrix]:
     """The blocks in turn; where one is computed does not change it."""
-    count = min(workers if workers is not None else loky.cpu_count(), len(tasks))
+    count = min(workers if workers is not None else loky.cpu_count(), useful)
     if client is not None:
         everywhere = client.scatter(members, broadcast=True, hash=False)
         futures = [client.submit(_upper_block, everywhere, task, pure=False) for task in tasks]
