@@ -179,7 +179,7 @@ def strata_of(ensemble: Ensemble, badness: Vector | None, tail: float) -> list[S
             severe = _tail(members, badness, ensemble.probability.values, tail)
         strata.append(Stratum(label, label, np.setdiff1d(members, severe)))
         if len(severe):
-            strata.append(Stratum(f"{label}, tail", label, severe))
+            strata.append(Stratum(f"{label} (tail)", label, severe))
     return strata
 
 

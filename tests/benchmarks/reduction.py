@@ -128,7 +128,13 @@ class Events:
     def plan(self, probability: xr.DataArray, gap: float, limit: float) -> tuple[np.ndarray, str]:
         """The best plan for some of the events."""
         blocks = some(self.blocks, probability)
-        result = solve_blocks(blocks, self.risk, method="lshaped", gap=gap, time_limit=limit, workers=1)
+        few = len(blocks.scenarios) < 100 and not blocks.first_stage.integer.any()
+        method = "extensive" if few else "lshaped"
+        result = solve_blocks(
+            blocks, self.risk, method=method, gap=gap, time_limit=limit, **({} if few else {"workers": 1})
+        )
+        if result.gap > gap:
+            print(f"a plan stands at a gap of {result.gap:.2%}", flush=True)
         return blocks.first_stage_columns(result.first_stage), f"{result.status}, gap {result.gap:.2%}"
 
 
@@ -254,7 +260,7 @@ def main() -> None:
     parser.add_argument("--keep", type=int, default=None, help="200 for speed, 40 for decision")
     parser.add_argument("--repeats", type=int, default=8, help="random subsets")
     parser.add_argument("--gap", type=float, default=1e-3, help="at which each plan is taken")
-    parser.add_argument("--limit", type=float, default=120.0, help="seconds for each plan")
+    parser.add_argument("--limit", type=float, default=None, help="seconds for each plan")
     parser.add_argument("--integer", action="store_true", help="plans with integers, evaluated with all integers too")
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--workers", type=int, default=None)

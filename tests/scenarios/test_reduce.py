@@ -241,7 +241,7 @@ def test_tail_keeps_its_mass_and_risk_moves_the_choice() -> None:
     severe = [int((own.data["bad"] >= threshold).sum()) for own in (plain, reduction, aware)]
     assert severe[2] > severe[0]
     # more of the kept scenarios are severe, so the tail lies nearer to what it was
-    moved = [own.table().loc["all, tail", "distance"] for own in (reduction, aware)]
+    moved = [own.table().loc["all (tail)", "distance"] for own in (reduction, aware)]
     assert moved[1] < moved[0]
 
 
@@ -315,7 +315,7 @@ def test_refusals() -> None:
     refused("count=0", "at least 1", count=0)
     refused("count=2.5", "whole number", count=2.5)
     refused("count=2: 3 sets keep their probability apart: fault, surge, drop", count=2, classes="event_class")
-    refused("count=4", "fault, tail", count=4, classes="event_class", tail=0.1)
+    refused("count=4", "fault (tail)", count=4, classes="event_class", tail=0.1)
     refused("count['flood']: no scenario is of this class", count={"flood": 1}, classes="event_class")
     refused("class 'surge' has no number", "class 'drop'", count={"fault": 1}, classes="event_class")
     refused("no classes are given", count={"fault": 1})
