@@ -99,8 +99,8 @@ def compare(
         Variables to compare; see `drofcm.risk.distance.features`.
     functionals
         Quantities per scenario by name, each a function from an ensemble to an array over (scenario). Left out they
-        are the largest, the smallest and the mean entry of every variable, and its largest change from one step to
-        the next where it has the dimension ``time``.
+        are the largest entry of every variable and of its negative, the mean entry, and the largest change from one
+        step to the next where it has the dimension ``time``.
     classes
         A variable or coordinate over (scenario) whose shares are compared.
     quantiles, alphas
@@ -194,7 +194,8 @@ def _usual_functionals(full: xr.Dataset, names: Sequence[str]) -> dict[str, Func
     for name in names:
         # bound here, because a closure would see the last name only
         chosen[f"{name}, largest"] = lambda own, name=name: own[name].max(_entries(own, name))  # type: ignore[misc]
-        chosen[f"{name}, smallest"] = lambda own, name=name: own[name].min(_entries(own, name))  # type: ignore[misc]
+        # turned round, so that its upper tail is the bad one
+        chosen[f"{name}, largest of -{name}"] = lambda own, name=name: (-own[name]).max(_entries(own, name))  # type: ignore[misc]
         chosen[f"{name}, mean"] = lambda own, name=name: own[name].mean(_entries(own, name))  # type: ignore[misc]
         if full[name].sizes.get("time", 0) > 1:
             chosen[f"{name}, largest step"] = lambda own, name=name: abs(own[name].diff("time")).max(  # type: ignore[misc]

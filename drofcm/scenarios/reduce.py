@@ -230,7 +230,7 @@ def reduce_scenarios(
             kept[number] = np.sort(strata[number].members[places])
     recipe = {
         "method": method,
-        "count": count if isinstance(count, int) else dict(count),
+        "count": {str(name): int(own) for name, own in count.items()} if isinstance(count, Mapping) else int(count),
         "over": sorted(set(points.variable.tolist())),
         "classes": _name_of(classes),
         "tail": tail,

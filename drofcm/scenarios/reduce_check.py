@@ -158,10 +158,10 @@ def check_kept(ensemble: Ensemble, kept: Sequence[Any]) -> Iterator[Finding]:
 
 def check_memory(method: Method, strata: Sequence[Stratum], memory: float) -> Iterator[Finding]:
     """A finding if the method needs a matrix that is larger than allowed."""
-    largest = max(len(stratum.members) for stratum in strata)
-    needed = largest**2 * 4 / 2**30
+    needed = sum(len(stratum.members) ** 2 for stratum in strata) * 4 / 2**30
     if method != "forward" and needed > memory:
-        what = f"needs the distances of {largest} scenarios at once: {needed:.1f} GiB, memory={memory:g} is allowed"
+        count = sum(len(stratum.members) for stratum in strata)
+        what = f"needs the distances of {count} scenarios at once: {needed:.1f} GiB, memory={memory:g} is allowed"
         yield Finding(f"method={method!r}", what, "raise memory, keep classes apart, or choose 'forward'")
 
 
@@ -201,11 +201,12 @@ def budgets(
         return [(numbers, count)]
     if ensemble.event_class is None:
         raise_if_any([Finding("count", "counts scenarios by class, but no classes are given", "give classes=...")])
+    count = {str(name): own for name, own in count.items()}
     by_class: dict[str, list[int]] = {}
     for number, stratum in enumerate(strata):
         by_class.setdefault(stratum.event_class, []).append(number)
     findings = [
-        Finding(f"count[{name!r}]", "no scenario is of this class", suggest(str(name), by_class))
+        Finding(f"count[{name!r}]", "no scenario is of this class", suggest(name, by_class))
         for name in count
         if name not in by_class
     ]

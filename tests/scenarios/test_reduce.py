@@ -250,6 +250,9 @@ def test_counts_by_class() -> None:
     reduction = dro.reduce_scenarios(data, {"fault": 2, "surge": 5, "drop": 1}, classes="event_class")
     names, counts = np.unique(reduction.data["event_class"], return_counts=True)
     assert dict(zip(names.tolist(), counts.tolist(), strict=True)) == {"drop": 1, "fault": 2, "surge": 5}
+    numbered = data.assign_coords(event_class=("scenario", np.arange(40) % 2))
+    assert dro.reduce_scenarios(numbered, {0: 3, 1: np.int64(2)}, classes="event_class").data.sizes["scenario"] == 5
+    assert dro.reduce_scenarios(data, np.int64(3)).recipe["count"] == 3
 
 
 def test_kept_scenarios_stay_as_they_are_and_carry_a_recipe(tmp_path: Path) -> None:
