@@ -89,7 +89,7 @@ def test_redistribution_of_published_cases(cases: dict[str, Any], name: str) -> 
 # ---- brute force ----------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(st.integers(2, 9), st.integers(0, 10_000), st.integers(1, 3), st.booleans())
 def test_forward_is_the_best_choice_at_every_step(count: int, seed: int, classes: int, whole: bool) -> None:
     data = random_ensemble(count, seed, min(classes, count))
@@ -112,7 +112,7 @@ def test_forward_is_the_best_choice_at_every_step(count: int, seed: int, classes
             chosen.append(next(j for j, cost in zip(left, costs, strict=True) if cost <= min(costs) + 1e-12))
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(st.integers(2, 9), st.integers(0, 10_000), st.integers(1, 3), st.booleans())
 def test_backward_drops_the_cheapest_at_every_step(count: int, seed: int, classes: int, whole: bool) -> None:
     data = random_ensemble(count, seed, min(classes, count))
@@ -129,7 +129,7 @@ def test_backward_drops_the_cheapest_at_every_step(count: int, seed: int, classe
         kept = [j for j in kept if j != last]
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(st.integers(4, 10), st.integers(0, 10_000), st.integers(1, 2))
 def test_medoids_cannot_be_improved_by_an_exchange(count: int, seed: int, classes: int) -> None:
     data = random_ensemble(count, seed, classes)
@@ -145,7 +145,7 @@ def test_medoids_cannot_be_improved_by_an_exchange(count: int, seed: int, classe
     assert reduction.distance <= greedy.distance + 1e-9
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(st.integers(2, 10), st.integers(1, 4), st.integers(0, 10_000), st.sampled_from([1.0, 2.0]))
 def test_redistribution_is_the_best_transport_to_the_kept(count: int, keep: int, seed: int, order: float) -> None:
     data = random_ensemble(count, seed)
