@@ -17,6 +17,7 @@ from drofcm.risk.ambiguity import (
 )
 from drofcm.risk.measures import CVaR, Expectation, WorstCase
 from drofcm.risk.weights import worst_case_probability, worst_case_weights
+from drofcm.scenarios.reduce import Reduction, reduce_scenarios
 from drofcm.solve.result import Result
 from drofcm.validate.crossvalidation import candidate_radii, cross_validate
 from drofcm.validate.evaluate import evaluate
@@ -37,6 +38,7 @@ __all__ = [
     "Moments",
     "Nominal",
     "ProbabilityBox",
+    "Reduction",
     "Result",
     "SolveError",
     "Stage",
@@ -55,6 +57,7 @@ __all__ = [
     "price_of_robustness",
     "read_dro",
     "read_smps",
+    "reduce_scenarios",
     "solve",
     "value_of_stochastic_solution",
     "worst_case_probability",

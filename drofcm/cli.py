@@ -258,6 +258,38 @@ def robustness(
 
 
 @app.command()
+def stability(
+    study: StudyPath,
+    scenarios: Annotated[int, typer.Option(help="Events that each plan is made from", min=1)] = 20,
+    drawn: Annotated[int | None, typer.Option(help="Events drawn and reduced to these; as many if left out")] = None,
+    repeats: Annotated[int, typer.Option(help="Ensembles, each with a seed of its own", min=2)] = 5,
+    reference: Annotated[int, typer.Option(help="Events that every plan is judged by", min=1)] = 100,
+    gap: Annotated[float | None, typer.Option(help="Relative gap of each search", min=0)] = None,
+    time_limit: Annotated[float | None, typer.Option(help="Seconds of each search", min=0)] = None,
+) -> None:
+    """Show how far the plan depends on which events were drawn: in-sample and out-of-sample stability."""
+    from drofcm.study.stability import study_stability
+
+    with _told(), out.status("reading the study and its data") as status:
+        found = study_stability(
+            study,
+            scenarios=scenarios,
+            drawn=drawn,
+            repeats=repeats,
+            reference=reference,
+            gap=gap,
+            time_limit=time_limit,
+            progress=status.update,
+        )
+    table = Table("ensemble", "events", "k$/a in sample", "proven", "out of sample", "promise", title="Stability")
+    for name, row in found.table.iterrows():
+        costs = (f"{row[column] / 1e3:,.1f}" for column in ("in_sample", "lower_bound", "out_of_sample", "promise"))
+        table.add_row(str(name), f"{row['scenarios']:.0f}", *costs)
+    out.print(table)
+    out.print(str(found), markup=False)
+
+
+@app.command()
 def report(folder: Annotated[Path, typer.Argument(help="Run folder", show_default=False)]) -> None:
     """Draw the report of a run folder again, from its files alone."""
     from drofcm.study.contents import rebuild_report
