@@ -503,6 +503,4 @@ def load_trace(
         With every finding as ``file:line``: cells that are no number, negative power, stamps given twice or out of
         order, gaps beyond the rule; a unit that is not stated or contradicts the column.
     """
-    return read_trace(
-        Path(path), time=time, power=power, unit=unit, longest_gap_s=longest_gap_s, between=between
-    )
+    return read_trace(Path(path), time=time, power=power, unit=unit, longest_gap_s=longest_gap_s, between=between)
