@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, Literal
 
@@ -145,14 +145,15 @@ def _seconds(texts: list[str]) -> Floats:
     column = pd.Series([text.strip() for text in texts])
     numbers = pd.to_numeric(column, errors="coerce")
     if numbers.notna().sum() >= 0.5 * (column != "").sum():
-        return numbers.to_numpy(dtype=float)
+        return np.asarray(numbers, dtype=float)
     moments = pd.to_datetime(column, errors="coerce", format="ISO8601", utc=True)
     since = (moments - moments.min()).dt.total_seconds()
-    return since.to_numpy(dtype=float)
+    return np.asarray(since, dtype=float)
 
 
-def _each(mask: npt.NDArray[np.bool_], where, what) -> Iterator[Finding]:  # type: ignore[no-untyped-def]
-    places = np.flatnonzero(mask)
+def _each(mask: npt.NDArray[np.bool_], where: Callable[[int], str], what: Callable[[int], str]) -> Iterator[Finding]:
+    """A finding per place at which the mask holds, the last one for all beyond the first few."""
+    places = list(map(int, np.flatnonzero(mask)))
     for place in places[:_MOST_OF_A_KIND]:
         yield Finding(where(place), what(place))
     if len(places) > _MOST_OF_A_KIND:
@@ -162,12 +163,12 @@ def _each(mask: npt.NDArray[np.bool_], where, what) -> Iterator[Finding]:  # typ
 
 def _order(path: Path, column: str, stamps: Floats, lines: npt.NDArray[np.int64]) -> Iterator[Finding]:
     step = np.diff(stamps)
-    for mask, what in ((step == 0, "the same time as in line"), (step < 0, "lies before line")):
-        yield from _each(
-            mask,
-            lambda k: f"{path}:{lines[k + 1]}: {column}",
-            lambda k, what=what: f"{what} {lines[k]}",  # type: ignore[misc]
-        )
+
+    def where(k: int) -> str:
+        return f"{path}:{lines[k + 1]}: {column}"
+
+    yield from _each(step == 0, where, lambda k: f"the same time as in line {lines[k]}")
+    yield from _each(step < 0, where, lambda k: f"lies before line {lines[k]}")
 
 
 def _gaps(path: Path, stamps: Floats, lines: npt.NDArray[np.int64], longest: float | None) -> Iterator[Finding]:

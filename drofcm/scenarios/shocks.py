@@ -181,7 +181,11 @@ def demand_shocks(
     -----
     One scenario is held at one-second resolution at a time, whatever their number.
     """
-    findings = [*check_count(scenarios), *check_lines(fault_lines, lines)]
+    findings = [
+        *check_count(scenarios),
+        *check_lines(fault_lines, lines),
+        *check_shares(shares, EVENT_CLASSES),
+    ]
     study = site_events(rating, running, step_length, shares, fault_lines, seed, downstream, findings)
     classes = event_classes(scenarios, shares)
     drawn = draw_all(_Steps(study, tuple(map(str, classes))), scenarios, client=client, chunk=chunk)
@@ -248,7 +252,7 @@ def shock_trace(
     InputError
         As `demand_shocks`, and if ``scenario`` is negative.
     """
-    findings = []
+    findings = list(check_shares(shares, EVENT_CLASSES))
     if not whole(scenario) or scenario < 0:
         findings.append(Finding("scenario", f"must be a whole number of 0 or above, got {scenario!r}"))
     study = site_events(rating, running, step_length, shares, fault_lines, seed, downstream, findings)
@@ -269,6 +273,11 @@ def shock_trace(
     )
 
 
+def _order(name: str) -> int:
+    """Classes of this module first, in their order."""
+    return EVENT_CLASSES.index(name) if name in EVENT_CLASSES else len(EVENT_CLASSES)
+
+
 def site_events(
     rating: xr.DataArray,
     running: xr.DataArray,
@@ -279,9 +288,13 @@ def site_events(
     downstream: xr.DataArray | None,
     findings: list[Finding],
 ) -> SiteEvents:
-    """Check all arguments, raise every finding together with those found before, and bind them."""
+    """Bind what the demand side of a scenario depends on.
+
+    Arguments are those of `demand_shocks`; ``findings`` are those found before, raised together with what is found
+    here. Whether the shares name known classes and sum to 1 is for the caller to say, who knows the classes.
+    """
     steps, step_findings = seconds_of(step_length)
-    findings = [*findings, *step_findings, *check_shares(shares, EVENT_CLASSES), *check_sites(rating, running, shares)]
+    findings = [*findings, *step_findings, *check_sites(rating, running, shares)]
     if not whole(seed) or seed < 0:
         findings.append(Finding("seed", f"must be a whole number of 0 or above, got {seed!r}"))
     if shares.get("fault", 0) > 0 and not len(fault_lines):
@@ -298,7 +311,7 @@ def site_events(
         nodes=np.asarray([str(node) for node in nodes]),
         sites=Sites(np.asarray(rating, dtype=float), np.asarray(running.sel(node=nodes), dtype=float)),
         steps=steps,
-        shares={name: float(shares[name]) for name in EVENT_CLASSES if name in shares},
+        shares={name: float(shares[name]) for name in sorted(shares, key=_order)},
         fault_lines=tuple(str(line) for line in fault_lines),
         cut_off=cut_off,
         seed=seed,

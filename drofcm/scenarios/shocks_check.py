@@ -65,10 +65,17 @@ def check_sites(rating: xr.DataArray, running: xr.DataArray, shares: Mapping[str
     if alone["rating"] != alone["running"]:
         return
     running = running.sel(node=rating["node"].values)
-    able = {"surge": rating > 0, "training": (rating > 0) & (running > 0), "drop": running > 0}
+    able = {
+        "surge": rating > 0,
+        "storm_surge": rating > 0,
+        "training": (rating > 0) & (running > 0),
+        "drop": running > 0,
+    }
     for name, sites in able.items():
         if shares.get(name, 0) > 0 and not sites.any():
-            need = {"surge": "a rating", "drop": "running load"}.get(name, "both a rating and running load")
+            need = {"surge": "a rating", "storm_surge": "a rating", "drop": "running load"}.get(
+                name, "both a rating and running load"
+            )
             what = f"share is {shares[name]:g}, but no node has {need} above 0 MW"
             yield Finding(f"shares[{name!r}]", what, "set the share to 0 or correct the data centres")
 
