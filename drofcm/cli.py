@@ -186,6 +186,27 @@ def evaluate(
 
 
 @app.command()
+def scenarios(
+    study: StudyPath,
+    folder: Annotated[Path | None, typer.Option(help="Where to write; scenarios beside the study if left out")] = None,
+    count: Annotated[int | None, typer.Option(help="How many, in place of events.scenarios", min=1)] = None,
+    trace: Annotated[list[Path] | None, typer.Option(help="Measured power, CSV; may be repeated")] = None,
+    scheduler: Annotated[str | None, typer.Option(help="Running Dask scheduler, tcp://host:port")] = None,
+    chunk: Annotated[int | None, typer.Option(help="Scenarios per task", min=1)] = None,
+) -> None:
+    """Generate the events of a study, draw them, and write them to a file the study can point to."""
+    from drofcm.study.scenarios import EVENTS_FILE, make_scenarios
+
+    with _told(), out.status("generating"), _cluster(scheduler) as client:
+        made = make_scenarios(study, folder, scenarios=count, traces=trace or (), client=client, chunk=chunk)
+    table = Table("class", "scenarios", "probability", title=f"{made.data.sizes['scenario']} events")
+    for name, row in made.classes.iterrows():
+        table.add_row(str(name), f"{row['scenarios']:.0f}", f"{row['probability']:.4f}")
+    out.print(table)
+    out.print(f"{made.folder / EVENTS_FILE}\nto use it, name it in the study file: events: {{file: ...}}", markup=False)
+
+
+@app.command()
 def report(folder: Annotated[Path, typer.Argument(help="Run folder", show_default=False)]) -> None:
     """Draw the report of a run folder again, from its files alone."""
     from drofcm.study.contents import rebuild_report

@@ -12,10 +12,12 @@ from scipy.optimize import brentq
 from scipy.stats import skew
 
 from drofcm.core.errors import Finding, raise_if_any
+from drofcm.core.randomness import stream
+from drofcm.data import find_dataset
 from drofcm.scenarios.ensemble import check_labelled
 from drofcm.scenarios.loads import InferenceService, TrainingJob, inference_load, ramp_figures, training_load
 
-__all__ = ["calibrate", "compare", "quantiles_of_change"]
+__all__ = ["calibrate", "compare", "quantiles_of_change", "reference_table"]
 
 Floats = npt.NDArray[np.float64]
 LAGS: Final = (1, 10, 60)
@@ -27,6 +29,8 @@ _STOP_S = 100
 _STALL_S = 3
 _LEAST_S = 60
 _FEWEST_DIPS = 3
+# the one measured service whose batch fills up while it is measured
+_FILLING = "qwen_30b"
 
 
 def calibrate(
@@ -212,3 +216,38 @@ def compare(
     generated = pd.DataFrame(rows).quantile([0.05, 0.5, 0.95]).T.set_axis(["low", "median", "high"], axis=1)
     generated.insert(0, "measured", pd.Series(ramp_figures(trace.values)))
     return generated
+
+
+def reference_table(*, seed: int = 0, traces: int = 40) -> pd.DataFrame:
+    """The measured figures of ``datasets/traces/ai_power`` beside those of generated traces of the same length.
+
+    Parameters
+    ----------
+    seed
+        Seed of the generated traces; each kind and trace has a stream of its own.
+    traces
+        How many are generated of each kind.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Index ``kind``, ``figure``; columns ``workload``, ``measured``, and ``low``, ``median``, ``high``: the 5 %, 50 %
+        and 95 % quantiles over the generated traces.
+    """
+    measured = pd.read_csv(find_dataset("trace", "ai_power") / "ramps.csv", index_col="kind")
+    parts = []
+    for kind, row in measured.iterrows():
+        name, length = str(kind), int(row["length"])
+        figures = []
+        for number in range(traces):
+            rng = stream(seed, "reference", name, number)
+            if row["workload"] == "training":
+                load = training_load(length, rng=rng, job=name, start="cold")
+            else:
+                load = inference_load(length, rng=rng, service=name, filling=name == _FILLING)
+            figures.append(ramp_figures(load))
+        spread = pd.DataFrame(figures).quantile([0.05, 0.5, 0.95]).T.set_axis(["low", "median", "high"], axis=1)
+        spread.insert(0, "workload", row["workload"])
+        spread.insert(1, "measured", row[spread.index].astype(float))
+        parts.append(pd.concat({name: spread}, names=["kind", "figure"]))
+    return pd.concat(parts)

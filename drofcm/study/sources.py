@@ -242,6 +242,9 @@ def _events(study: StudyFile, folder: Path, where: Where) -> xr.Dataset:
     if events.sizes.get("time") != steps:
         what = f"has {events.sizes.get('time', 0)} steps, steps_min of the study make {steps}"
         findings.append(Finding(f"{path.name}['time']", what, "both must be the same steps"))
+    elif "step_length" in events.coords and not np.allclose(events["step_length"], study.step_hours, rtol=1e-9):
+        what = "the steps have other lengths than steps_min of the study"
+        findings.append(Finding(f"{path.name}['step_length']", what, "both must be the same steps"))
     raise_if_any(findings)
     if "event_class" not in events.coords:
         events = events.assign_coords(event_class=("scenario", np.full(events.sizes["scenario"], "event")))
