@@ -7,6 +7,7 @@ from drofcm.dsl.stage import Stage
 from drofcm.risk.ambiguity import Nominal
 from drofcm.risk.measures import CVaR, Expectation, WorstCase
 from drofcm.risk.weights import worst_case_weights
+from drofcm.scenarios.reduce import Reduction, reduce_scenarios
 from drofcm.solve.result import Result
 
 __all__ = [
@@ -18,12 +19,14 @@ __all__ = [
     "InputError",
     "ModelError",
     "Nominal",
+    "Reduction",
     "Result",
     "SolveError",
     "Stage",
     "TwoStageProgram",
     "WorstCase",
     "read_smps",
+    "reduce_scenarios",
     "solve",
     "worst_case_weights",
 ]

@@ -190,6 +190,11 @@ def scenarios(
     study: StudyPath,
     folder: Annotated[Path | None, typer.Option(help="Where to write; scenarios beside the study if left out")] = None,
     count: Annotated[int | None, typer.Option(help="How many, in place of events.scenarios", min=1)] = None,
+    reduce: Annotated[int | None, typer.Option(help="Keep so many of them, with redistributed probability")] = None,
+    method: Annotated[
+        Literal["forward", "backward", "k-medoids"], typer.Option(help="How they are chosen")
+    ] = "forward",
+    tail: Annotated[float, typer.Option(help="Share of each class whose worst events are kept apart", min=0)] = 0.1,
     trace: Annotated[list[Path] | None, typer.Option(help="Measured power, CSV; may be repeated")] = None,
     scheduler: Annotated[str | None, typer.Option(help="Running Dask scheduler, tcp://host:port")] = None,
     chunk: Annotated[int | None, typer.Option(help="Scenarios per task", min=1)] = None,
@@ -198,12 +203,56 @@ def scenarios(
     from drofcm.study.scenarios import EVENTS_FILE, make_scenarios
 
     with _told(), out.status("generating"), _cluster(scheduler) as client:
-        made = make_scenarios(study, folder, scenarios=count, traces=trace or (), client=client, chunk=chunk)
-    table = Table("class", "scenarios", "probability", title=f"{made.data.sizes['scenario']} events")
+        made = make_scenarios(
+            study,
+            folder,
+            scenarios=count,
+            reduce=reduce,
+            method=method,
+            tail=tail,
+            traces=trace or (),
+            client=client,
+            chunk=chunk,
+        )
+    table = Table("class", *made.classes.columns, title=f"{made.data.sizes['scenario']} events")
     for name, row in made.classes.iterrows():
-        table.add_row(str(name), f"{row['scenarios']:.0f}", f"{row['probability']:.4f}")
+        table.add_row(str(name), *(f"{value:.6g}" for value in row))
     out.print(table)
+    if made.summary:
+        out.print(made.summary, markup=False)
     out.print(f"{made.folder / EVENTS_FILE}\nto use it, name it in the study file: events: {{file: ...}}", markup=False)
+
+
+@app.command()
+def stability(
+    study: StudyPath,
+    scenarios: Annotated[int, typer.Option(help="Events that each plan is made from", min=1)] = 20,
+    drawn: Annotated[int | None, typer.Option(help="Events drawn and reduced to these; as many if left out")] = None,
+    repeats: Annotated[int, typer.Option(help="Ensembles, each with a seed of its own", min=2)] = 5,
+    reference: Annotated[int, typer.Option(help="Events that every plan is judged by", min=1)] = 100,
+    gap: Annotated[float | None, typer.Option(help="Relative gap of each search", min=0)] = None,
+    time_limit: Annotated[float | None, typer.Option(help="Seconds of each search", min=0)] = None,
+) -> None:
+    """Show how far the plan depends on which events were drawn: in-sample and out-of-sample stability."""
+    from drofcm.study.stability import study_stability
+
+    with _told(), out.status("reading the study and its data") as status:
+        found = study_stability(
+            study,
+            scenarios=scenarios,
+            drawn=drawn,
+            repeats=repeats,
+            reference=reference,
+            gap=gap,
+            time_limit=time_limit,
+            progress=status.update,
+        )
+    table = Table("ensemble", "events", "k$/a in sample", "proven", "out of sample", "promise", title="Stability")
+    for name, row in found.table.iterrows():
+        costs = (f"{row[column] / 1e3:,.1f}" for column in ("in_sample", "lower_bound", "out_of_sample", "promise"))
+        table.add_row(str(name), f"{row['scenarios']:.0f}", *costs)
+    out.print(table)
+    out.print(str(found), markup=False)
 
 
 @app.command()

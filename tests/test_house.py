@@ -82,7 +82,7 @@ def test_dependencies_are_those_imported(root: Path, pyproject: dict[str, dict])
     external = {module for module in graph.modules if not module.startswith("drofcm")}
     imported = {module.split(".")[0] for module in external} - sys.stdlib_module_names
     declared = requirements(pyproject["project"]["dependencies"])
-    top_level = {"ruamel.yaml": "ruamel", "netcdf4": "netCDF4", "power-grid-model": "power_grid_model"}
+    top_level = {"ruamel.yaml": "ruamel", "netcdf4": "netCDF4", "power-grid-model": "power_grid_model", "pot": "ot"}
     optional = {"torch", "torch_geometric", "pydantic_core"}  # the last one is a part of pydantic
     assert imported - optional <= {top_level.get(name, name) for name in declared}
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import pandas as pd
 import xarray as xr
 
@@ -19,6 +21,8 @@ from drofcm.report import ensembles
 from drofcm.scenarios import ensemble
 from drofcm.scenarios.calibration import calibrate, reference_table
 from drofcm.scenarios.loads import TrainingJob, inference_load, training_load
+from drofcm.scenarios.reduce import reduce_scenarios
+from drofcm.scenarios.reduce_check import Method
 from drofcm.study.assemble import step_lengths
 from drofcm.study.events import generate_events
 from drofcm.study.folder import writing
@@ -58,6 +62,9 @@ def make_scenarios(
     folder: Path | None = None,
     *,
     scenarios: int | None = None,
+    reduce: int | None = None,
+    method: Method = "forward",
+    tail: float = 0.1,
     traces: Sequence[Path] = (),
     client: Any = None,
     chunk: int | None = None,
@@ -72,6 +79,11 @@ def make_scenarios(
         Where to write; ``scenarios`` beside the study file if left out. A folder that holds an ensemble is replaced.
     scenarios
         How many to generate, in place of ``events.scenarios``.
+    reduce
+        How many of them to keep (`drofcm.scenarios.reduce.reduce_scenarios`), by shocks, lines and hubs that are out;
+        every class keeps its probability, and its worst events are kept apart. All if left out.
+    method, tail
+        How they are chosen, and the share of each class that counts as its worst.
     traces
         Measured power traces (`drofcm.data.load_trace`) to set the ramps of calibrated processes against.
     client, chunk
@@ -96,21 +108,42 @@ def make_scenarios(
     generated = generate_events(study, sources, steps, scenarios=scenarios, client=client, chunk=chunk)
     generated = generated.assign_coords(step_length=steps)
     raise_if_any(ensemble.check(generated))
+    kept, summary = _reduced(generated, reduce, method, tail)
     figures = {
         "fan": ensembles.fan_chart(generated, steps),
-        "classes": ensembles.class_chart(generated),
+        "classes": ensembles.class_chart(generated, None if reduce is None else kept),
         "dependence": ensembles.dependence_chart(generated),
         "ramps": ensembles.ramp_chart(reference_table()),
     }
     if measured:
         figures["traces"] = ensembles.exceedance_chart(measured)
     classes = _classes(generated)
+    if reduce is not None:
+        figures["fan_reduced"] = ensembles.fan_chart(kept, steps)
+        classes = classes.join(_classes(kept), rsuffix="_kept")
     with writing(target) as made:
-        generated.to_netcdf(made / EVENTS_FILE, engine="netcdf4")
+        kept.to_netcdf(made / EVENTS_FILE, engine="netcdf4")
         classes.to_csv(made / "classes.csv")
         for name, figure in figures.items():
             figure.savefig(made / f"{name}.png", dpi=_DPI)
-    return MadeScenarios(target, generated, classes)
+    return MadeScenarios(target, kept, classes, summary)
+
+
+def _reduced(data: xr.Dataset, count: int | None, method: Method, tail: float) -> tuple[xr.Dataset, str]:
+    """The kept scenarios under labels of their own, 0, 1, 2, ...; ``original`` says which they were."""
+    if count is None:
+        return data, ""
+    over = [name for name in ("shock", "line_out", "hub_available") if name in data and _varies(data[name])]
+    reduction = reduce_scenarios(data, count, over=over, method=method, classes="event_class", tail=tail)
+    kept = reduction.data
+    original = kept["scenario"].values
+    kept = kept.assign_coords(scenario=np.arange(len(original)), original=("scenario", original))
+    recipe = json.loads(data.attrs["recipe"]) | {"reduction": reduction.recipe, "generated": data.sizes["scenario"]}
+    return kept.assign_attrs(seed=data.attrs["seed"], recipe=json.dumps(recipe)), str(reduction)
+
+
+def _varies(array: xr.DataArray) -> bool:
+    return bool((array != array.isel(scenario=0)).any())
 
 
 def _check_target(target: Path) -> list[Finding]:

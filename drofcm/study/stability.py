@@ -1,0 +1,110 @@
+"""How far the plan of a study depends on which events were drawn, and on how they were reduced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from drofcm.config import StudyFile
+from drofcm.core.errors import Finding, raise_if_any
+from drofcm.problems import demand_shock
+from drofcm.scenarios.reduce import reduce_scenarios
+from drofcm.study.assemble import Assembly, assemble
+from drofcm.study.run import open_study, risk_measure
+from drofcm.validate.stability import Stability, stability
+
+__all__ = ["study_stability"]
+
+Prepare = Callable[[xr.Dataset], xr.Dataset]
+
+
+def study_stability(
+    path: Path | str,
+    *,
+    scenarios: int,
+    drawn: int | None = None,
+    repeats: int = 5,
+    reference: int = 100,
+    over: str = "shock energised",
+    reduction: Mapping[str, Any] | None = None,
+    gap: float | None = None,
+    time_limit: float | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Stability:
+    """In-sample and out-of-sample stability of a study's plan.
+
+    Parameters
+    ----------
+    path
+        The study file; its events are generated.
+    scenarios
+        Events that a plan is made from.
+    drawn
+        Events that are drawn before they are reduced to ``scenarios``; as many, without any reduction, if left out.
+    repeats
+        Ensembles, each with a seed of its own that follows the study's.
+    reference
+        Events, with the study's own seed, that every plan is evaluated on.
+    over, reduction
+        What distance is measured by, and settings of `drofcm.reduce_scenarios` in place of keeping classes and their
+        tails.
+    gap, time_limit
+        Of each search, in place of the study's.
+    progress
+        Hears what is done next.
+
+    Raises
+    ------
+    InputError
+        With every fault of the study, if its events are read from a file, or numbers make no sense.
+    """
+    opened = open_study(path)
+    drawn = scenarios if drawn is None else drawn
+    raise_if_any(_check(opened.study, scenarios, drawn, repeats, reference))
+    tell = progress or (lambda _: None)
+    settings = {"classes": "event_class", "tail": 0.1, **(reduction or {})}
+    programs = {}
+    for number in range(1, repeats + 1):
+        tell(f"drawing ensemble {number}")
+        data = _drawn(opened, Path(path).parent, opened.study.seed + number, drawn).data
+        if drawn > scenarios:
+            data = reduce_scenarios(data, scenarios, over=over, **settings).data
+        programs[str(number)] = demand_shock.program(data)
+    tell("drawing the reference")
+    truth = demand_shock.program(_drawn(opened, Path(path).parent, opened.study.seed, reference).data)
+    solver = opened.study.solver
+    return stability(
+        programs,
+        truth,
+        risk=risk_measure(opened.study),
+        progress=progress,
+        method=solver.method,
+        gap=solver.mip_gap if gap is None else gap,
+        time_limit=solver.time_limit_s if time_limit is None else time_limit,
+    )
+
+
+def _check(study: StudyFile, scenarios: int, drawn: int, repeats: int, reference: int) -> list[Finding]:
+    findings = []
+    if study.events.file is not None:
+        what = "events are read from a file: no other ensemble can be drawn"
+        findings.append(Finding("events.file", what, "use generated events, or drofcm.validate.stability in Python"))
+    for name, value, least in (("scenarios", scenarios, 1), ("repeats", repeats, 2), ("reference", reference, 1)):
+        if value < least:
+            findings.append(Finding(name, f"must be at least {least}, is {value}"))
+    if drawn < scenarios:
+        findings.append(
+            Finding("drawn", f"{drawn} events cannot be reduced to {scenarios}", "draw more, or keep fewer")
+        )
+    return findings
+
+
+def _drawn(opened: Assembly, folder: Path, seed: int, scenarios: int) -> Assembly:
+    """The study with other events."""
+    changed = opened.study.model_dump(exclude_unset=True)
+    changed["seed"] = seed
+    changed["events"] = {**opened.study.events.model_dump(), "scenarios": scenarios}
+    return assemble(StudyFile.model_validate(changed), folder)
