@@ -113,14 +113,14 @@ def make_scenarios(
         "fan": ensembles.fan_chart(generated, steps),
         "classes": ensembles.class_chart(generated, None if reduce is None else kept),
         "dependence": ensembles.dependence_chart(generated),
-        "ramps": ensembles.ramp_chart(reference_table()),
+        "ramps": ensembles.ramp_chart(reference_table(traces=20)),
     }
     if measured:
         figures["traces"] = ensembles.exceedance_chart(measured)
     classes = _classes(generated)
     if reduce is not None:
         figures["fan_reduced"] = ensembles.fan_chart(kept, steps)
-        classes = classes.join(_classes(kept), rsuffix="_kept")
+        classes = classes.join(_classes(kept).add_suffix("_kept"))
     with writing(target) as made:
         kept.to_netcdf(made / EVENTS_FILE, engine="netcdf4")
         classes.to_csv(made / "classes.csv")
