@@ -258,6 +258,44 @@ def robustness(
 
 
 @app.command()
+def scenarios(
+    study: StudyPath,
+    folder: Annotated[Path | None, typer.Option(help="Where to write; scenarios beside the study if left out")] = None,
+    count: Annotated[int | None, typer.Option(help="How many, in place of events.scenarios", min=1)] = None,
+    reduce: Annotated[int | None, typer.Option(help="Keep so many of them, with redistributed probability")] = None,
+    method: Annotated[
+        Literal["forward", "backward", "k-medoids"], typer.Option(help="How they are chosen")
+    ] = "forward",
+    tail: Annotated[float, typer.Option(help="Share of each class whose worst events are kept apart", min=0)] = 0.1,
+    trace: Annotated[list[Path] | None, typer.Option(help="Measured power, CSV; may be repeated")] = None,
+    scheduler: Annotated[str | None, typer.Option(help="Running Dask scheduler, tcp://host:port")] = None,
+    chunk: Annotated[int | None, typer.Option(help="Scenarios per task", min=1)] = None,
+) -> None:
+    """Generate the events of a study, draw them, and write them to a file the study can point to."""
+    from drofcm.study.scenarios import EVENTS_FILE, make_scenarios
+
+    with _told(), out.status("generating"), _cluster(scheduler) as client:
+        made = make_scenarios(
+            study,
+            folder,
+            scenarios=count,
+            reduce=reduce,
+            method=method,
+            tail=tail,
+            traces=trace or (),
+            client=client,
+            chunk=chunk,
+        )
+    table = Table("class", *made.classes.columns, title=f"{made.data.sizes['scenario']} events")
+    for name, row in made.classes.iterrows():
+        table.add_row(str(name), *(f"{value:.6g}" for value in row))
+    out.print(table)
+    if made.summary:
+        out.print(made.summary, markup=False)
+    out.print(f"{made.folder / EVENTS_FILE}\nto use it, name it in the study file: events: {{file: ...}}", markup=False)
+
+
+@app.command()
 def stability(
     study: StudyPath,
     scenarios: Annotated[int, typer.Option(help="Events that each plan is made from", min=1)] = 20,

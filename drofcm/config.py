@@ -26,6 +26,7 @@ __all__ = [
     "Catalogue",
     "ChiSquaredBall",
     "CommonSet",
+    "Contract",
     "DataCentre",
     "EntropyBall",
     "Events",
@@ -36,6 +37,7 @@ __all__ = [
     "Nodes",
     "NominalSet",
     "Penalties",
+    "Plant",
     "Risk",
     "Shares",
     "Solver",
@@ -44,6 +46,7 @@ __all__ = [
     "Tail",
     "TotalVariationBall",
     "WassersteinBall",
+    "Weather",
     "json_schema",
     "load_study",
     "resolved",
@@ -133,12 +136,27 @@ class Area(Section):
     )
 
 
+class Contract(Section):
+    """Stock of a technology in place of a column of the suppliers layer."""
+
+    technology: Label = Field(description="label of the catalogue")
+    modules: Annotated[int, Field(ge=0)] = Field(description="modules that every supplier has")
+    data_centres_only: bool = Field(default=False, description="whether it is part of a data centre: no other node")
+
+
 class Catalogue(Section):
     """The technologies that may be sited."""
 
     name: str = Field(
         default="fcm_2026", min_length=1, description="dataset under datasets/catalogue, or a folder beside this file"
     )
+    contracts: Annotated[tuple[Contract, ...], Field(strict=False)] = Field(
+        default=(), description="stock of technologies that the suppliers layer does not list"
+    )
+
+    def rules(self) -> Iterator[Broken]:
+        """Technologies listed twice."""
+        yield from _twice(tuple(contract.technology for contract in self.contracts), "contracts")
 
 
 class Hubs(Section):
@@ -181,15 +199,47 @@ class Shares(Section):
     training: Share = 0.15
     drop: Share = 0.2
     fault: Share = 0.15
+    storm: Share = 0.0
+    storm_surge: Share = 0.0
 
     def rules(self) -> Iterator[Broken]:
         """Shares sum to one."""
-        total = self.surge + self.training + self.drop + self.fault
+        total = sum(self.model_dump().values())
         if not math.isclose(total, 1, abs_tol=1e-6):
-            yield Broken((), f"surge + training + drop + fault is {total:g}, not 1", "shares of events must sum to 1")
+            yield Broken(
+                (), f"{' + '.join(type(self).model_fields)} is {total:g}, not 1", "shares of events must sum to 1"
+            )
 
 
-_GENERATOR_KEYS: Final = frozenset({"scenarios", "shares", "fault_lines"})
+class Plant(Section):
+    """A generator on the feeder, which runs before the event."""
+
+    bus: Label = Field(description="bus it feeds into")
+    kind: Literal["dg", "pv"] = Field(description="dg: engine or turbine; pv: photovoltaics")
+    output_mw: Positive = Field(description="output before the event, at most the feeder's load at the bus")
+
+
+class Weather(Section):
+    """Storms: how strong they are and what they can reach."""
+
+    exposed_lines: Labels | None = Field(
+        default=None, description="overhead lines; null: those that a fault may put out"
+    )
+    gust_m_s: Positive = Field(default=32.0, description="median of the largest gust of a storm")
+    gust_spread: NotNegative = Field(default=0.2, description="standard deviation of its logarithm")
+    local_spread: NotNegative = Field(default=0.1, description="the same from place to place in one storm")
+    correlation_km: Positive = Field(default=5.0, description="distance over which gusts are alike")
+    line_median_m_s: Positive = Field(default=45.0, description="gust at which one half of the kilometres of line fail")
+    line_spread: Positive = Field(default=0.2, description="standard deviation of its logarithm")
+    hub_median_m_s: Positive = Field(default=50.0, description="gust at which one half of the hubs are cut off")
+    hub_spread: Positive = Field(default=0.2, description="standard deviation of its logarithm")
+
+    def rules(self) -> Iterator[Broken]:
+        """Lines listed twice."""
+        yield from _twice(self.exposed_lines or (), "exposed_lines")
+
+
+_GENERATOR_KEYS: Final = frozenset({"scenarios", "shares", "fault_lines", "weather", "matrix"})
 
 
 class Events(Section):
@@ -202,9 +252,14 @@ class Events(Section):
         default=None, description="lines that a fault may put out; null: all that feed at most half of the load"
     )
     hub_outage_probability: Share = Field(default=0.03, description="chance that the event puts a hub out of use")
+    weather: Weather | None = Field(default=None, description="what storms do; null: no share is on storms")
+    matrix: str | None = Field(
+        default=None,
+        description="CSV beside this file with columns event, location, probability, in place of shares; null: shares",
+    )
     file: str | None = Field(
         default=None,
-        description="netCDF beside this file with shock, shock_high, shock_low and probability; null: generate",
+        description="netCDF beside this file, as drofcm scenarios writes it; null: generate",
     )
 
     def rules(self) -> Iterator[Broken]:
@@ -213,6 +268,16 @@ class Events(Section):
         if self.file is not None:
             for key in sorted(_GENERATOR_KEYS & self.model_fields_set):
                 yield Broken((key,), "has no effect on events that are read from a file", f"remove {key} or file")
+        elif self.matrix is not None:
+            for key in sorted({"shares", "fault_lines", "weather"} & self.model_fields_set):
+                yield Broken((key,), "has no effect: the matrix says what happens", f"remove {key} or matrix")
+        elif (self.shares.storm + self.shares.storm_surge > 0) != (self.weather is not None):
+            what = "a share is on storms, but" if self.weather is None else "no share is on storms, but weather"
+            yield Broken(
+                ("shares",) if self.weather is None else ("weather",),
+                f"{what} {'weather is null' if self.weather is None else 'is given'}",
+                "weather: {} takes the defaults" if self.weather is None else "give storm a share, or remove weather",
+            )
 
 
 class StepGroup(Section):
@@ -418,6 +483,9 @@ class StudyFile(Section):
     hubs: Hubs = Hubs()
     budget_per_year: NotNegative | None = Field(default=None, description="$, limit of first-stage cost; null: none")
     data_centres: Annotated[tuple[DataCentre, ...], Field(strict=False)]
+    plants: Annotated[tuple[Plant, ...], Field(strict=False)] = Field(
+        default=(), description="generators on the feeder that run before the event and may trip"
+    )
     events: Events = Events()
     steps_min: Annotated[tuple[StepGroup, ...], Field(strict=False)] = Field(
         default=tuple(

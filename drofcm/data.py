@@ -24,6 +24,7 @@ from ruamel.yaml.error import MarkedYAMLError
 
 from drofcm.core.dims import DEMAND_SHOCK_DATA
 from drofcm.core.errors import Finding, InputError, raise_if_any, shorten, suggest
+from drofcm.core.trace import Between, read_trace
 from drofcm.core.units import Quantity
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "find_dataset",
     "load_catalogue",
     "load_feeder",
+    "load_trace",
     "read_datapackage",
     "verify_datapackage",
 ]
@@ -458,3 +460,47 @@ def load_catalogue(name_or_folder: str | Path) -> xr.Dataset:
             )
     raise_if_any(source.findings)
     return table.assign_attrs(name=source.package.name if source.package else "")
+
+
+def load_trace(
+    path: str | Path,
+    *,
+    time: str | None = None,
+    power: str | None = None,
+    unit: str | None = None,
+    longest_gap_s: float | None = None,
+    between: Between = "hold",
+) -> xr.DataArray:
+    """A measured power trace as one-second means in MW.
+
+    Parameters
+    ----------
+    path
+        A CSV file with a header: a column of stamps, in seconds or as ISO 8601 dates and times, which may be irregular,
+        and a column of power.
+    time
+        Name of the column of stamps; the first column if left out.
+    power
+        Name of the column of power; if left out, the only other one, or the only one that states a unit.
+    unit
+        ``"W"``, ``"kW"`` or ``"MW"``; if left out, read from the end of the column's name (``power_total_W``,
+        ``power [MW]``).
+    longest_gap_s
+        The gap rule: readings may be at most so many seconds apart, and what lies between is bridged as ``between``
+        says; if left out, one second, or ten times the usual interval if that is longer.
+    between
+        ``"hold"``: a reading stands until the next one. ``"linear"``: power runs straight between readings.
+
+    Returns
+    -------
+    xarray.DataArray
+        MW over (second,), whole seconds from the first reading on. Attributes: ``interval_s`` (the usual interval),
+        ``longest_gap_s`` (that was bridged), ``between`` and ``source``.
+
+    Raises
+    ------
+    InputError
+        With every finding as ``file:line``: cells that are no number, negative power, stamps given twice or out of
+        order, gaps beyond the rule; a unit that is not stated or contradicts the column.
+    """
+    return read_trace(Path(path), time=time, power=power, unit=unit, longest_gap_s=longest_gap_s, between=between)

@@ -70,7 +70,7 @@ def test_misspelt_key_is_pointed_at(tmp_path: Path) -> None:
         ),
         pytest.param(
             "events: {shares: {surge: 0.6}}",
-            "study.yaml:5:10: events.shares: surge + training + drop + fault is 1.1, not 1 "
+            "study.yaml:5:10: events.shares: surge + training + drop + fault + storm + storm_surge is 1.1, not 1 "
             "(shares of events must sum to 1)",
             id="shares",
         ),

@@ -19,7 +19,7 @@ from importlinter.cli import lint_imports
 from packaging.requirements import Requirement
 from ruamel.yaml import YAML
 
-CONDA_NAMES = {"dask-core": "dask"}
+CONDA_NAMES = {"dask-core": "dask", "matplotlib-base": "matplotlib"}
 """Where the conda-forge name of a package is not its PyPI name."""
 
 DATA_FOLDERS = ("datasets", "geo", "studies")

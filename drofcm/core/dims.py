@@ -48,6 +48,9 @@ DEMAND_SHOCK_DATA: Final[dict[str, Quantity]] = {
     "stores": _flag(("fcm",), "1: a store that charges and discharges"),
     "absorbs": _flag(("fcm",), "1: can take up surplus power"),
     "travels": _flag(("fcm",), "0: already at the node (demand response)"),
+    "placeable": Quantity(
+        "1", ("fcm", "node"), "0: the technology cannot serve the node", lower=0, upper=1, integer=True, required=False
+    ),
     # logistics
     "distance": Quantity("km", ("supplier", "hub"), "road distance", "s_gd", lower=0),
     "stock": Quantity("modules", ("supplier", "fcm"), "modules the supplier has", "G_gl", lower=0, integer=True),
@@ -73,6 +76,9 @@ DEMAND_SHOCK_DATA: Final[dict[str, Quantity]] = {
     "stability_band": Quantity("MW", ("node",), "imbalance that counts as stable", lower=0),
     "critical_load": Quantity("MW", ("node",), "load that is served first", "load_i", lower=0),
     "base_load": Quantity("MW", ("bus",), "load before the event", lower=0),
+    "embedded_generation": Quantity(
+        "MW", ("bus",), "generators at the bus before the event; base_load is net of them", lower=0, required=False
+    ),
     "base_reactive": Quantity("Mvar", ("bus",), "reactive load before the event"),
     "tan_phi": Quantity("1", ("bus",), "reactive over active power of the shock", lower=0),
     "shortfall_penalty": Quantity("$/module", ("fcm", "node"), "missing module", "P_li", lower=0),

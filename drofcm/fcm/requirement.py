@@ -113,6 +113,8 @@ def requirement(data: xr.Dataset, margin: float = 1.25) -> xr.DataArray:
     modules = []
     for kind, (extreme, mean) in short.items():
         weight = quick * near * allowed[kind] * (arrival < horizon) * (usable[kind] > 0)
+        if "placeable" in data:
+            weight = weight * data["placeable"].drop_attrs()
         total = weight.sum("fcm")
         share = weight / total.where(total > 0, 1.0)
         by_power = share * extreme.max("time") / data["power"]

@@ -100,12 +100,19 @@ def _events(data: xr.Dataset) -> Iterator[Finding]:
     below = data["shock"] < -load - _TOLERANCE
     if bool(below.any()):
         yield Finding("data['shock']", f"a drop exceeds the base load at {labels_where(below)}", "xi >= -base_load")
-    dead = (energised == 0) & ((data["shock"] != 0) | (data["shock_high"] != 0) | (data["shock_low"] != 0))
+    lost = xr.zeros_like(load)
+    if "embedded_generation" in data:
+        # the load that the generators at a bus carried is what base_load leaves out
+        lost = data["embedded_generation"].sel(bus=buses).rename(bus="node").assign_coords(node=buses)
+    away = xr.concat([abs(data[name] - lost) for name in ("shock", "shock_high", "shock_low")], "extreme").max(
+        "extreme"
+    )
+    dead = (energised == 0) & (away > _TOLERANCE * lost)
     if bool(dead.any()):
         yield Finding(
             "data['shock']",
             f"there is a shock where the bus is cut off: {labels_where(dead)}",
-            "set it to 0; the cut-off load is accounted for by `energised`",
+            "the cut-off load is accounted for by `energised`: set it to the generation lost there, 0 if there is none",
         )
     crossed = (data["shock"] > data["shock_high"] + _TOLERANCE) | (data["shock"] < data["shock_low"] - _TOLERANCE)
     if bool(crossed.any()):

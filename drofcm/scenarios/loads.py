@@ -29,8 +29,10 @@ __all__ = [
     "InferenceService",
     "Start",
     "TrainingJob",
+    "check_processes",
     "inference_load",
     "ramp_figures",
+    "service_of",
     "training_load",
 ]
 
@@ -59,6 +61,8 @@ class TrainingJob:
         Share of dips that are brief halts of 3 to 8 seconds (synchronisation, data loading).
     stops
         Share of dips that are stops: the job is loaded again, idle for two to four minutes.
+    idle, plateau
+        Ranges of power in dips and at work, shares of peak.
     """
 
     busy_s: float
@@ -67,6 +71,8 @@ class TrainingJob:
     stops: float = 0.0
     busy_spread: float = 0.3
     dip_spread: float = 0.15
+    idle: tuple[float, float] = _IDLE
+    plateau: tuple[float, float] = _PLATEAU
 
 
 @dataclass(frozen=True)
@@ -115,7 +121,7 @@ INFERENCE_SERVICES: Final[Mapping[str, InferenceService]] = MappingProxyType(
 
 
 def training_load(
-    seconds: int, *, rng: np.random.Generator, job: str = "checkpoint_1000", start: Start = "running"
+    seconds: int, *, rng: np.random.Generator, job: str | TrainingJob = "checkpoint_1000", start: Start = "running"
 ) -> xr.DataArray:
     """One-second means of the power of a training job.
 
@@ -126,7 +132,7 @@ def training_load(
     rng
         Source of randomness.
     job
-        A kind of job, a key of `TRAINING_JOBS`.
+        A kind of job, a key of `TRAINING_JOBS`, or one of your own (`drofcm.scenarios.calibration.calibrate`).
     start
         ``"cold"``: the job is loaded first, about two minutes at idle power, as in the measured traces;
         ``"warm"``: work begins in the first second, from idle power; ``"running"``: the job has run for long.
@@ -145,7 +151,7 @@ def training_load(
     if start not in ("cold", "warm", "running"):
         findings.append(Finding("start", f"unknown start {start!r}", suggest(str(start), ("cold", "warm", "running"))))
     raise_if_any(findings)
-    kind = TRAINING_JOBS[job]
+    kind = job if isinstance(job, TrainingJob) else TRAINING_JOBS[job]
     lead = int(rng.integers(600, 1800)) if start == "running" else 0
     length, busy = _blocks(kind, seconds + lead, start == "cold", rng)
     load = _follow_blocks(kind, length, busy, rng)[lead : lead + seconds]
@@ -179,8 +185,8 @@ def _follow_blocks(
 ) -> Floats:
     """Power that moves to the level of each block: a jump in the first second, a fast rest, a slow rest."""
     count = len(length)
-    idle = float(rng.uniform(*_IDLE))
-    level = np.where(busy, rng.uniform(*_PLATEAU, count), idle + rng.uniform(-0.004, 0.004, count))
+    idle = float(rng.uniform(*kind.idle))
+    level = np.where(busy, rng.uniform(*kind.plateau, count), idle + rng.uniform(-0.004, 0.004, count))
     jump = np.where(busy, rng.uniform(0.50, 0.76, count), rng.uniform(0.25, 0.76, count))
     fast_s = np.where(busy, rng.uniform(1.5, 3.5, count), rng.uniform(0.8, 2.5, count))
     slow = np.where(busy, rng.uniform(0.14, 0.26, count), rng.uniform(0.01, 0.12, count))
@@ -199,12 +205,12 @@ def _follow_blocks(
     block = np.repeat(blocks, length)
     second = np.arange(len(block)) - np.repeat(np.cumsum(length) - length, length)
     load = level[block] + (begin - level)[block] * left(block, second)
-    return load + _jitter(load, rng)
+    return load + _jitter(load, kind.idle[1], rng)
 
 
-def _jitter(load: Floats, rng: np.random.Generator) -> Floats:
+def _jitter(load: Floats, idle: float, rng: np.random.Generator) -> Floats:
     """Variation from iteration to iteration: grows with the work done, seldom a second that waits for the others."""
-    work = np.clip((load - _IDLE[1]) / (1 - _IDLE[1]), 0.0, 1.0)
+    work = np.clip((load - idle) / (1 - idle), 0.0, 1.0)
     waits = rng.random(len(load)) < 0.004
     wait = np.where(waits, rng.uniform(0.08, 0.35, len(load)), 0.0)
     lull = np.where(rng.random(len(load)) < 0.01, rng.uniform(0.005, 0.02, len(load)), 0.0)
@@ -212,7 +218,7 @@ def _jitter(load: Floats, rng: np.random.Generator) -> Floats:
 
 
 def inference_load(
-    seconds: int, *, rng: np.random.Generator, service: str = "llama_405b", filling: bool = False
+    seconds: int, *, rng: np.random.Generator, service: str | InferenceService = "llama_405b", filling: bool = False
 ) -> xr.DataArray:
     """One-second means of the power of inference at a steady batch size.
 
@@ -223,7 +229,8 @@ def inference_load(
     rng
         Source of randomness.
     service
-        A kind of service, a key of `INFERENCE_SERVICES`.
+        A kind of service, a key of `INFERENCE_SERVICES`, or one of your own
+        (`drofcm.scenarios.calibration.calibrate`).
     filling
         Whether the service begins with a batch that fills up within about two minutes; otherwise it is steady.
 
@@ -238,7 +245,7 @@ def inference_load(
         If the length is not a positive whole number, or the kind of service is unknown.
     """
     raise_if_any(_check_length(seconds) + _check_kind("service", service, INFERENCE_SERVICES))
-    kind = INFERENCE_SERVICES[service]
+    kind = service_of(service)
     noise = rng.standard_normal(seconds)
     load = kind.level + kind.spread * _skewed(_autoregressive(noise, kind.memory), kind.skew)
     if filling:
@@ -321,8 +328,20 @@ def _check_length(seconds: int) -> list[Finding]:
     return [Finding("seconds", f"must be a whole number above zero, got {seconds!r}")]
 
 
-_Kind = TypeVar("_Kind")
+_Kind = TypeVar("_Kind", TrainingJob, InferenceService)
 
 
-def _check_kind(name: str, word: str, known: Mapping[str, _Kind]) -> list[Finding]:
-    return [] if word in known else [Finding(name, f"unknown {name} {word!r}", suggest(str(word), known))]
+def _check_kind(name: str, kind: str | _Kind, known: Mapping[str, _Kind]) -> list[Finding]:
+    if not isinstance(kind, str):
+        return []
+    return [] if kind in known else [Finding(name, f"unknown {name} {kind!r}", suggest(kind, known))]
+
+
+def check_processes(job: str | TrainingJob, service: str | InferenceService) -> list[Finding]:
+    """What is wrong with the names of a job and a service."""
+    return _check_kind("job", job, TRAINING_JOBS) + _check_kind("service", service, INFERENCE_SERVICES)
+
+
+def service_of(service: str | InferenceService) -> InferenceService:
+    """The service of this name, or the service itself."""
+    return INFERENCE_SERVICES[service] if isinstance(service, str) else service

@@ -12,21 +12,22 @@ in proportion, its figures from a random stream of its own.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from drofcm.core.errors import Finding, raise_if_any, shorten, suggest
+from drofcm.core.errors import Finding, raise_if_any
 from drofcm.core.randomness import stream
-from drofcm.core.units import Quantity, check_quantities
-from drofcm.scenarios.ensemble import check_labelled, seconds_of, step_statistics
+from drofcm.scenarios.ensemble import seconds_of, step_statistics
 from drofcm.scenarios.events import EVENTS, Sites
+from drofcm.scenarios.generate import draw_all, whole
+from drofcm.scenarios.shocks_check import check_count, check_downstream, check_lines, check_shares, check_sites
 
-__all__ = ["EVENT_CLASSES", "demand_shocks", "event_classes", "shock_trace"]
+__all__ = ["EVENT_CLASSES", "SiteEvents", "demand_shocks", "event_classes", "shock_trace", "site_events"]
 
 EVENT_CLASSES: Final = ("surge", "training", "drop", "fault")
 """Classes of events: the processes of `drofcm.scenarios.events`, and line faults alone or with one of them."""
@@ -37,13 +38,9 @@ _BESIDE_FAULT: Final = ("", "drop", "surge")
 _BESIDE_FAULT_SHARES = (0.35, 0.35, 0.3)
 _TOLERANCE = 1e-9
 
-_RATING = Quantity("MW", ("node",), "largest surge above the running load", lower=0)
-_RUNNING = Quantity("MW", ("node",), "load before the event that can leave", lower=0)
-_DOWNSTREAM = Quantity("1", ("line", "node"), "1: the line feeds the node", lower=0, upper=1, integer=True)
-
 
 @dataclass(frozen=True)
-class _Study:
+class SiteEvents:
     """Checked arguments: everything that scenario k depends on."""
 
     nodes: npt.NDArray[np.str_]
@@ -67,7 +64,21 @@ class _Study:
         return EVENTS[beside](self.sites.without(self.cut_off[line]), seconds, rng), line
 
 
-def event_classes(scenarios: int, shares: Mapping[str, float]) -> npt.NDArray[np.str_]:
+@dataclass(frozen=True)
+class _Steps:
+    """Scenario k in steps: mean, high and low over (node, time), and the line that is out."""
+
+    study: SiteEvents
+    classes: tuple[str, ...]
+
+    def __call__(self, scenario: int) -> tuple[npt.NDArray[np.float64], str]:
+        change, line = self.study.draw(scenario, self.classes[scenario])
+        return np.stack(step_statistics(change, self.study.steps)), line
+
+
+def event_classes(
+    scenarios: int, shares: Mapping[str, float], known: Sequence[str] = EVENT_CLASSES
+) -> npt.NDArray[np.str_]:
     """The class of every scenario, so that every prefix of the ensemble holds its shares.
 
     Scenario k gets the class with the earliest deadline among those that are due (the chairman assignment of
@@ -81,7 +92,9 @@ def event_classes(scenarios: int, shares: Mapping[str, float]) -> npt.NDArray[np
     scenarios
         Number of scenarios, at least 1.
     shares
-        Share of each class, by name (`EVENT_CLASSES`); they sum to 1. Classes left out have none.
+        Share of each class, by name; they sum to 1. Classes left out have none.
+    known
+        Names of the classes; their order decides between classes that are due alike.
 
     Returns
     -------
@@ -93,8 +106,8 @@ def event_classes(scenarios: int, shares: Mapping[str, float]) -> npt.NDArray[np
     InputError
         If the number is not at least 1, a class is unknown, or the shares are negative or do not sum to 1.
     """
-    raise_if_any([*_check_count(scenarios), *_check_shares(shares)])
-    names = [name for name in EVENT_CLASSES if shares.get(name, 0.0) > 0]
+    raise_if_any([*check_count(scenarios), *check_shares(shares, known)])
+    names = [name for name in known if shares.get(name, 0.0) > 0]
     share = np.array([shares[name] for name in names])
     share /= share.sum()
     if len(names) == 1:
@@ -122,6 +135,8 @@ def demand_shocks(
     lines: Sequence[str],
     seed: int,
     downstream: xr.DataArray | None = None,
+    client: Any = None,
+    chunk: int | None = None,
 ) -> xr.Dataset:
     """An ensemble of demand shocks, equally probable.
 
@@ -146,6 +161,8 @@ def demand_shocks(
     downstream
         0/1 over (line, node): 1 where the line feeds the node. With it, no shock falls on a node that the fault cuts
         off; without it, whoever knows the feeder must set the shock to zero there.
+    client, chunk
+        A `dask.distributed.Client` that draws, and scenarios per task; the ensemble does not depend on them.
 
     Returns
     -------
@@ -164,16 +181,18 @@ def demand_shocks(
     -----
     One scenario is held at one-second resolution at a time, whatever their number.
     """
-    findings = [*_check_count(scenarios), *_check_lines(fault_lines, lines)]
-    study = _study(rating, running, step_length, shares, fault_lines, seed, downstream, findings)
+    findings = [
+        *check_count(scenarios),
+        *check_lines(fault_lines, lines),
+        *check_shares(shares, EVENT_CLASSES),
+    ]
+    study = site_events(rating, running, step_length, shares, fault_lines, seed, downstream, findings)
     classes = event_classes(scenarios, shares)
-    shape = (scenarios, len(study.nodes), len(study.steps))
-    mean, high, low = np.empty(shape), np.empty(shape), np.empty(shape)
+    drawn = draw_all(_Steps(study, tuple(map(str, classes))), scenarios, client=client, chunk=chunk)
+    mean, high, low = np.stack([steps for steps, _ in drawn], axis=1)
     position = {str(label): index for index, label in enumerate(lines)}
     line_out = np.zeros((scenarios, len(position)), dtype=np.int8)
-    for k, event in enumerate(classes):
-        change, line = study.draw(k, str(event))
-        mean[k], high[k], low[k] = step_statistics(change, study.steps)
+    for k, (_, line) in enumerate(drawn):
         if line:
             line_out[k, position[line]] = 1
     over = ("scenario", "node", "time")
@@ -233,10 +252,10 @@ def shock_trace(
     InputError
         As `demand_shocks`, and if ``scenario`` is negative.
     """
-    findings = []
-    if not _whole(scenario) or scenario < 0:
+    findings = list(check_shares(shares, EVENT_CLASSES))
+    if not whole(scenario) or scenario < 0:
         findings.append(Finding("scenario", f"must be a whole number of 0 or above, got {scenario!r}"))
-    study = _study(rating, running, step_length, shares, fault_lines, seed, downstream, findings)
+    study = site_events(rating, running, step_length, shares, fault_lines, seed, downstream, findings)
     event = str(event_classes(scenario + 1, shares)[-1])
     change, line = study.draw(scenario, event)
     return xr.DataArray(
@@ -254,7 +273,12 @@ def shock_trace(
     )
 
 
-def _study(
+def _order(name: str) -> int:
+    """Classes of this module first, in their order."""
+    return EVENT_CLASSES.index(name) if name in EVENT_CLASSES else len(EVENT_CLASSES)
+
+
+def site_events(
     rating: xr.DataArray,
     running: xr.DataArray,
     step_length: xr.DataArray,
@@ -263,105 +287,32 @@ def _study(
     seed: int,
     downstream: xr.DataArray | None,
     findings: list[Finding],
-) -> _Study:
-    """Check all arguments, raise every finding together with those found before, and bind them."""
+) -> SiteEvents:
+    """Bind what the demand side of a scenario depends on.
+
+    Arguments are those of `demand_shocks`; ``findings`` are those found before, raised together with what is found
+    here. Whether the shares name known classes and sum to 1 is for the caller to say, who knows the classes.
+    """
     steps, step_findings = seconds_of(step_length)
-    findings = [*findings, *step_findings, *_check_shares(shares), *_check_sites(rating, running, shares)]
-    if not _whole(seed) or seed < 0:
+    findings = [*findings, *step_findings, *check_sites(rating, running, shares)]
+    if not whole(seed) or seed < 0:
         findings.append(Finding("seed", f"must be a whole number of 0 or above, got {seed!r}"))
     if shares.get("fault", 0) > 0 and not len(fault_lines):
         fix = "name the lines that may fail, or set the share to 0"
         findings.append(Finding("fault_lines", f"share of 'fault' is {shares['fault']:g}, but no line may fail", fix))
-    findings += _check_downstream(downstream, fault_lines, rating)
+    findings += check_downstream(downstream, fault_lines, rating)
     raise_if_any(findings)
     nodes = rating["node"].values
     cut_off = {str(line): np.zeros(len(nodes), dtype=bool) for line in fault_lines}
     if downstream is not None:
         for line in cut_off:
             cut_off[line] = downstream.sel(line=line, node=nodes).values.astype(bool)
-    return _Study(
+    return SiteEvents(
         nodes=np.asarray([str(node) for node in nodes]),
         sites=Sites(np.asarray(rating, dtype=float), np.asarray(running.sel(node=nodes), dtype=float)),
         steps=steps,
-        shares={name: float(shares[name]) for name in EVENT_CLASSES if name in shares},
+        shares={name: float(shares[name]) for name in sorted(shares, key=_order)},
         fault_lines=tuple(str(line) for line in fault_lines),
         cut_off=cut_off,
         seed=seed,
     )
-
-
-def _whole(number: object) -> bool:
-    return isinstance(number, int | np.integer) and not isinstance(number, bool)
-
-
-def _check_count(scenarios: int) -> Iterator[Finding]:
-    if not _whole(scenarios) or scenarios < 1:
-        yield Finding("scenarios", f"must be a whole number of at least 1, got {scenarios!r}")
-
-
-def _check_shares(shares: Mapping[str, float]) -> Iterator[Finding]:
-    for name, share in shares.items():
-        where = f"shares[{name!r}]"
-        if name not in EVENT_CLASSES:
-            yield Finding(where, "unknown class of event", suggest(str(name), EVENT_CLASSES))
-        if not np.isfinite(share) or share < 0:
-            yield Finding(where, f"must be a share within 0 and 1, got {share!r}")
-    total = float(sum(shares.values()))
-    if np.isfinite(total) and abs(total - 1) > _TOLERANCE:
-        yield Finding("shares", f"sum to {total:.9g}, must sum to 1", "divide by the sum if the proportions are right")
-
-
-def _check_sites(rating: xr.DataArray, running: xr.DataArray, shares: Mapping[str, float]) -> Iterator[Finding]:
-    found = [*_check_array("rating", rating, _RATING), *_check_array("running", running, _RUNNING)]
-    if found:
-        yield from found
-        return
-    if rating.size == 0:
-        yield Finding("rating", "there is no data centre", "give at least one node")
-        return
-    alone = {"rating": set(rating["node"].values), "running": set(running["node"].values)}
-    for name, other in (("rating", "running"), ("running", "rating")):
-        extra = sorted(alone[name] - alone[other])
-        if extra:
-            yield Finding(name, f"nodes {shorten(extra)} are not in {other}", "both need the same labels")
-    if alone["rating"] != alone["running"]:
-        return
-    running = running.sel(node=rating["node"].values)
-    able = {"surge": rating > 0, "training": (rating > 0) & (running > 0), "drop": running > 0}
-    for name, sites in able.items():
-        if shares.get(name, 0) > 0 and not sites.any():
-            need = {"surge": "a rating", "drop": "running load"}.get(name, "both a rating and running load")
-            what = f"share is {shares[name]:g}, but no node has {need} above 0 MW"
-            yield Finding(f"shares[{name!r}]", what, "set the share to 0 or correct the data centres")
-
-
-def _check_array(name: str, array: xr.DataArray, quantity: Quantity) -> list[Finding]:
-    findings = check_labelled(name, array)
-    if findings:
-        return findings
-    return check_quantities(array.reset_coords(drop=True).to_dataset(name=name), {name: quantity}, "shocks")
-
-
-def _check_lines(fault_lines: Sequence[str], lines: Sequence[str]) -> Iterator[Finding]:
-    known = [str(line) for line in lines]
-    twice = sorted({line for line in known if known.count(line) > 1})
-    if twice:
-        yield Finding("lines", f"duplicate labels: {shorten(twice)}", "labels must be unique")
-    for line in fault_lines:
-        if str(line) not in known:
-            yield Finding("fault_lines", f"line {str(line)!r} does not exist", suggest(str(line), known))
-
-
-def _check_downstream(
-    downstream: xr.DataArray | None, fault_lines: Sequence[str], rating: xr.DataArray
-) -> Iterator[Finding]:
-    if downstream is None:
-        return
-    found = _check_array("downstream", downstream, _DOWNSTREAM)
-    if found or check_labelled("rating", rating) or "node" not in rating.coords:
-        yield from found
-        return
-    for dim, needed in (("line", [str(line) for line in fault_lines]), ("node", list(rating["node"].values))):
-        missing = [label for label in needed if label not in downstream.indexes[dim]]
-        if missing:
-            yield Finding("downstream", f"{dim} {shorten(missing)} is missing", f"cover every {dim} of the study")

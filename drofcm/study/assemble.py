@@ -21,11 +21,11 @@ from drofcm.network.energisation import energised
 from drofcm.network.feeder import Feeder
 from drofcm.network.lindistflow import base_case, sensitivities
 from drofcm.problems import demand_shock_data
-from drofcm.scenarios.shocks import demand_shocks
 from drofcm.siting.distance import straight_line, travel_time
+from drofcm.study.events import fault_lines, study_events
 from drofcm.study.sources import Sources, Where, dotted, load_sources
 
-__all__ = ["Assembly", "assemble", "fault_lines"]
+__all__ = ["Assembly", "assemble", "fault_lines", "step_lengths"]
 
 SHOCKS = ("shock", "shock_high", "shock_low")
 ORDER = ("scenario", "node", "supplier", "hub", "bus", "line", "fcm", "time")
@@ -78,19 +78,21 @@ def assemble(study: StudyFile, folder: Path, where: Where = dotted) -> Assembly:
     """
     sources = load_sources(study, folder, where)
     feeder = sources.feeder
-    steps = _array("step_length", study.step_hours, time=np.arange(len(study.step_hours)))
+    steps = step_lengths(study)
     load = _load(study, feeder)
-    events = _events(study, sources, steps)
+    events = study_events(study, sources, steps)
     live = _live(feeder, events)
-    nodes = _nodes(study, feeder, load["base_load"], live)
+    # what is there to be served: the generators at a bus stop when it is cut off
+    gross = load["base_load"] + load["embedded_generation"] if study.plants else load["base_load"]
+    nodes = _nodes(study, feeder, gross, live)
     parts = [
         xr.Dataset({"step_length": steps, "energised": live}),
         load,
-        _shocks(study, events, live, nodes),
+        _shocks(study, events, live, load.get("embedded_generation"), nodes),
         _hubs(study, sources, events),
-        _technologies(sources, nodes),
-        _logistics(study, sources, nodes),
-        _demands(study, load["base_load"], nodes),
+        _technologies(study, sources, nodes),
+        _logistics(study, sources, events, nodes),
+        _demands(study, gross, nodes),
         _network(study, feeder, load, nodes),
     ]
     # every part brings the same labels in the same order; "exact" makes a slip an error instead of a gap
@@ -102,13 +104,9 @@ def assemble(study: StudyFile, folder: Path, where: Where = dotted) -> Assembly:
     return Assembly(study, data, sources, tuple([*findings, *_weight_findings(study, where)]))
 
 
-def fault_lines(study: StudyFile, feeder: Feeder) -> list[str]:
-    """Lines that a fault may put out: those of the study, or else all that feed at most half of the load."""
-    if study.events.fault_lines is not None:
-        return list(study.events.fault_lines)
-    load = feeder.table["base_load"].values
-    fed = feeder.subtree_sum(load)[feeder.fed_bus]
-    return [str(line) for line, mw in zip(feeder.line, fed, strict=True) if mw <= 0.5 * load.sum()]
+def step_lengths(study: StudyFile) -> xr.DataArray:
+    """Length of every step, h over (time)."""
+    return _array("step_length", study.step_hours, time=np.arange(len(study.step_hours)))
 
 
 def _array(name: str, values: npt.ArrayLike | xr.DataArray, **coords: Any) -> xr.DataArray:
@@ -126,39 +124,23 @@ def _even(names: Mapping[str, float], labels: Sequence[str], dim: str) -> dict[s
 
 
 def _load(study: StudyFile, feeder: Feeder) -> xr.Dataset:
-    """Load before the event: that of the feeder and the running load of the data centres."""
+    """Load before the event: that of the feeder and the running load of the data centres, less what plants feed in."""
     running = xr.zeros_like(feeder.table["base_load"])
     for centre in study.data_centres:
         running.loc[{"bus": centre.bus}] = centre.running_mw
-    return xr.Dataset(
+    load = xr.Dataset(
         {
             "base_load": _array("base_load", feeder.table["base_load"] + running),
             "base_reactive": _array("base_reactive", feeder.table["base_reactive"] + study.feeder.tan_phi * running),
         }
     )
-
-
-def _events(study: StudyFile, sources: Sources, steps: xr.DataArray) -> xr.Dataset:
-    """The shocks at the data centres with ``line_out`` over every line, ``probability`` and ``event_class``."""
-    feeder = sources.feeder
-    if sources.events is not None:
-        events = sources.events
-        if "line_out" in events:
-            return events.reindex(line=feeder.line, fill_value=0)
-        none = np.zeros((events.sizes["scenario"], len(feeder.line)), dtype=np.int8)
-        return events.assign_coords(line=feeder.line).assign(line_out=(("scenario", "line"), none))
-    buses = [centre.bus for centre in study.data_centres]
-    megawatt = {"units": "MW"}
-    return demand_shocks(
-        scenarios=study.events.scenarios,
-        rating=xr.DataArray([centre.rating_mw for centre in study.data_centres], {"node": buses}, attrs=megawatt),
-        running=xr.DataArray([centre.running_mw for centre in study.data_centres], {"node": buses}, attrs=megawatt),
-        step_length=steps,
-        shares=study.events.shares.model_dump(),
-        fault_lines=fault_lines(study, feeder),
-        lines=[str(line) for line in feeder.line],
-        seed=study.seed,
-        downstream=sensitivities(feeder, buses)["downstream"],
+    if not study.plants:
+        return load
+    fed = xr.zeros_like(running)
+    for plant in study.plants:
+        fed.loc[{"bus": plant.bus}] += plant.output_mw
+    return load.assign(
+        base_load=_array("base_load", load["base_load"] - fed), embedded_generation=_array("embedded_generation", fed)
     )
 
 
@@ -168,16 +150,21 @@ def _live(feeder: Feeder, events: xr.Dataset) -> xr.DataArray:
 
 
 def _nodes(study: StudyFile, feeder: Feeder, base_load: xr.DataArray, live: xr.DataArray) -> list[str]:
-    """The data centres, and every bus with load that some event cuts off, in the order of the feeder."""
-    centres = {centre.bus for centre in study.data_centres}
+    """Data centres, plants, and every bus with load that some event cuts off, in the order of the feeder."""
+    centres = {centre.bus for centre in study.data_centres} | {plant.bus for plant in study.plants}
     cut_off = ((live == 0).any("scenario") & (base_load > 0)).values
     return [str(bus) for bus, cut in zip(feeder.bus, cut_off, strict=True) if cut or bus in centres]
 
 
-def _shocks(study: StudyFile, events: xr.Dataset, live: xr.DataArray, nodes: list[str]) -> xr.Dataset:
-    """Shocks at every node: none where there is no data centre, none where the event cuts the node off."""
+def _shocks(
+    study: StudyFile, events: xr.Dataset, live: xr.DataArray, embedded: xr.DataArray | None, nodes: list[str]
+) -> xr.Dataset:
+    """Shocks at every node: none where nothing stands that changes; where the event cuts it off, the output lost."""
     at_node = live.sel(bus=nodes).rename(bus="node")
     shocks = {name: _array(name, events[name].reindex(node=nodes, fill_value=0.0) * at_node) for name in SHOCKS}
+    if embedded is not None:
+        lost = (1 - at_node) * embedded.sel(bus=nodes).rename(bus="node")
+        shocks = {name: _array(name, shock + lost) for name, shock in shocks.items()}
     return xr.Dataset(
         {
             **shocks,
@@ -210,29 +197,39 @@ def _hubs(study: StudyFile, sources: Sources, events: xr.Dataset) -> xr.Dataset:
     return data.assign(hub_available=_array("hub_available", available, scenario=events["scenario"].values, hub=hub))
 
 
-def _technologies(sources: Sources, nodes: list[str]) -> xr.Dataset:
+def _technologies(study: StudyFile, sources: Sources, nodes: list[str]) -> xr.Dataset:
     catalogue, suppliers = sources.catalogue, sources.layers["suppliers"]
     fcm = [str(label) for label in catalogue["fcm"].values]
-    stock = suppliers[[f"stock_{label}" for label in fcm]].to_numpy(dtype=np.int64)
+    contract = {contract.technology: contract for contract in study.catalogue.contracts}
+    columns = [
+        np.full(len(suppliers), contract[label].modules)
+        if label in contract
+        else suppliers[f"stock_{label}"].to_numpy(dtype=np.int64)
+        for label in fcm
+    ]
+    stock = np.column_stack(columns).astype(np.int64)
     numbers = catalogue[[name for name in catalogue.data_vars if name in DEMAND_SHOCK_DATA]].drop_vars(
         "shortfall_penalty"
     )
+    bound = [label for label in fcm if label in contract and contract[label].data_centres_only]
+    if bound:
+        elsewhere = ~np.isin(nodes, [centre.bus for centre in study.data_centres])
+        placeable = np.where(np.isin(fcm, bound)[:, None] & elsewhere, 0, 1).astype(np.int8)
+        numbers = numbers.assign(placeable=_array("placeable", placeable, fcm=fcm, node=nodes))
     return numbers.assign(
         stock=_array("stock", stock, supplier=suppliers["id"].to_list(), fcm=fcm),
         shortfall_penalty=_array("shortfall_penalty", catalogue["shortfall_penalty"].expand_dims(node=nodes)),
     )
 
 
-def _logistics(study: StudyFile, sources: Sources, nodes: list[str]) -> xr.Dataset:
+def _logistics(study: StudyFile, sources: Sources, events: xr.Dataset, nodes: list[str]) -> xr.Dataset:
     hubs = sources.layers["hubs"]
     places = sources.layers["buses"].set_index("id", drop=False).loc[nodes]
     road = straight_line(hubs, places, detour=study.area.detour, dims=("hub", "node"))
-    return xr.Dataset(
-        {
-            "distance": _array("distance", sources.distance),
-            "travel_time": _array("travel_time", travel_time(road, study.area.road_speed_km_h)),
-        }
-    )
+    takes = travel_time(road, study.area.road_speed_km_h)
+    if "travel_factor" in events:
+        takes = takes * events["travel_factor"].reindex(hub=takes["hub"], fill_value=1.0).reset_coords(drop=True)
+    return xr.Dataset({"distance": _array("distance", sources.distance), "travel_time": _array("travel_time", takes)})
 
 
 def _demands(study: StudyFile, base_load: xr.DataArray, nodes: list[str]) -> xr.Dataset:

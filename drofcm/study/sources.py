@@ -29,6 +29,7 @@ from drofcm.network.feeder import Feeder
 from drofcm.scenarios import ensemble
 from drofcm.siting.distance import straight_line
 from drofcm.siting.layers import load_layer
+from drofcm.study.matrix import read_matrix
 
 __all__ = ["Sources", "Where", "dotted", "load_sources"]
 
@@ -38,6 +39,9 @@ T = TypeVar("T")
 _EVENTS: Final = {name: DEMAND_SHOCK_DATA[name] for name in ("shock", "shock_high", "shock_low", "probability")} | {
     "line_out": Quantity("1", ("scenario", "line"), "1: the event puts the line out", lower=0, upper=1, required=False),
     "hub_available": Quantity("1", ("scenario", "hub"), "0: the hub is out of use", lower=0, upper=1, required=False),
+    "travel_factor": Quantity(
+        "1", ("scenario", "hub"), "road time over a fair day's", lower=0, above=True, required=False
+    ),
 }
 _DATA_SUFFIXES: Final = frozenset({".csv", ".gpkg", ".parquet", ".yaml"})
 
@@ -63,6 +67,8 @@ class Sources:
         Road distance, km over (supplier, hub).
     events
         Events read from a file; None if they are to be generated.
+    matrix
+        Event x location matrix read from a file; None if there is none.
     files
         Every file that was read, under a name that is the same on every machine.
     """
@@ -72,6 +78,7 @@ class Sources:
     layers: dict[str, gpd.GeoDataFrame]
     distance: xr.DataArray
     events: xr.Dataset | None
+    matrix: xr.DataArray | None
     files: dict[str, Path]
 
 
@@ -120,13 +127,14 @@ def load_sources(study: StudyFile, folder: Path, where: Where = dotted) -> Sourc
     located = {"suppliers", "hubs"} <= layers.keys() and all(layer.crs.is_projected for layer in layers.values())
     distance = attempt(_distance, study, folder, layers, where) if located else None
     events = attempt(_events, study, folder, where) if study.events.file is not None else None
+    matrix = attempt(_matrix, study, folder, where) if study.events.matrix is not None else None
     attempt.findings += _label_findings(study, feeder, catalogue, layers, events, where)
     raise_if_any(attempt.findings)
     assert feeder is not None
     assert catalogue is not None
     assert distance is not None
     layers["lines"] = _lines(feeder, layers["buses"])
-    return Sources(feeder, catalogue, layers, distance, events, _files(study, folder, folders))
+    return Sources(feeder, catalogue, layers, distance, events, matrix, _files(study, folder, folders))
 
 
 def _folder(study: StudyFile, folder: Path, kind: Literal["feeder", "catalogue", "area"], where: Where) -> Path:
@@ -234,10 +242,18 @@ def _events(study: StudyFile, folder: Path, where: Where) -> xr.Dataset:
     if events.sizes.get("time") != steps:
         what = f"has {events.sizes.get('time', 0)} steps, steps_min of the study make {steps}"
         findings.append(Finding(f"{path.name}['time']", what, "both must be the same steps"))
+    elif "step_length" in events.coords and not np.allclose(events["step_length"], study.step_hours, rtol=1e-9):
+        what = "the steps have other lengths than steps_min of the study"
+        findings.append(Finding(f"{path.name}['step_length']", what, "both must be the same steps"))
     raise_if_any(findings)
     if "event_class" not in events.coords:
         events = events.assign_coords(event_class=("scenario", np.full(events.sizes["scenario"], "event")))
     return events
+
+
+def _matrix(study: StudyFile, folder: Path, where: Where) -> xr.DataArray:
+    assert study.events.matrix is not None
+    return read_matrix(_beside(folder, study.events.matrix, where(("events", "matrix"))))
 
 
 def _label_findings(
@@ -256,6 +272,10 @@ def _label_findings(
         yield from _all_known(study.feeder.monitored_buses, "bus", feeder.bus, ("feeder", "monitored_buses"), where)
         yield from _all_known(study.feeder.monitored_lines, "line", feeder.line, ("feeder", "monitored_lines"), where)
         yield from _all_known(study.events.fault_lines, "line", feeder.line, ("events", "fault_lines"), where)
+        if study.events.weather is not None:
+            exposed = study.events.weather.exposed_lines
+            yield from _all_known(exposed, "line", feeder.line, ("events", "weather", "exposed_lines"), where)
+        yield from _plant_findings(study, feeder, where)
     if "hubs" in layers:
         hubs = list(layers["hubs"]["id"])
         yield from _all_known(study.hubs.forced_in, "hub", hubs, ("hubs", "forced_in"), where)
@@ -267,29 +287,49 @@ def _label_findings(
         absent = [bus for bus in feeder.bus if bus not in set(layers["buses"]["id"])]
         if absent:
             yield Finding("buses layer", f"no point for bus {shorten(absent)}", "place every bus of the feeder")
+    contracts = [contract.technology for contract in study.catalogue.contracts]
+    if catalogue is not None:
+        for place, label in enumerate(contracts):
+            key = where(("catalogue", "contracts", place, "technology"))
+            yield from _unknown(label, "technology", catalogue["fcm"].values, key)
     if catalogue is not None and "suppliers" in layers:
         for label in catalogue["fcm"].values:
-            if f"stock_{label}" not in layers["suppliers"]:
+            if label not in contracts and f"stock_{label}" not in layers["suppliers"]:
                 yield Finding("suppliers layer", f"column 'stock_{label}' is missing", "0 where there is no stock")
     if events is not None:
-        yield from _event_labels(events, centres, feeder, layers, where(("events", "file")))
+        plants = [plant.bus for plant in study.plants]
+        yield from _event_labels(events, centres, plants, feeder, layers, where(("events", "file")))
+
+
+def _plant_findings(study: StudyFile, feeder: Feeder, where: Where) -> Iterator[Finding]:
+    """Plants at unknown buses, and plants that feed in more than the feeder's load at their bus takes."""
+    load = feeder.table["base_load"].to_series()
+    fed = dict.fromkeys((plant.bus for plant in study.plants), 0.0)
+    for place, plant in enumerate(study.plants):
+        yield from _unknown(plant.bus, "bus", feeder.bus, where(("plants", place, "bus")))
+        fed[plant.bus] += plant.output_mw
+        if plant.bus in load.index and fed[plant.bus] > load[plant.bus] + 1e-9:
+            what = f"{fed[plant.bus]:g} MW at bus {plant.bus!r} exceed its load of {load[plant.bus]:g} MW"
+            fix = "a plant carries load of its own bus, so that its trip is load that comes: lower it or move it"
+            yield Finding(where(("plants", place, "output_mw")), what, fix)
 
 
 def _event_labels(
     events: xr.Dataset,
     centres: list[str],
+    plants: list[str],
     feeder: Feeder | None,
     layers: Mapping[str, gpd.GeoDataFrame],
     key: str,
 ) -> Iterator[Finding]:
-    known = {"node": centres}
+    known = {"node": [*centres, *plants]}
     if feeder is not None:
         known["line"] = list(feeder.line)
     if "hubs" in layers:
         known["hub"] = list(layers["hubs"]["id"])
     for dim, labels in known.items():
         for label in map(str, events[dim].values if dim in events.dims else ()):
-            kind = "data centre" if dim == "node" else dim
+            kind = "data centre or plant" if dim == "node" and plants else "data centre" if dim == "node" else dim
             yield from _unknown(label, kind, labels, key)
     for label in centres:
         if label not in events["node"].values:
@@ -325,7 +365,7 @@ def _files(study: StudyFile, folder: Path, folders: Mapping[str, Path | None]) -
         for file in sorted(base.rglob("*"))
         if file.suffix in _DATA_SUFFIXES
     }
-    for name in (study.area.distances, study.events.file):
+    for name in (study.area.distances, study.events.file, study.events.matrix):
         if name is not None:
             files[f"study/{Path(name).name}"] = folder / name
     return files

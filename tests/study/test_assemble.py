@@ -13,7 +13,12 @@ from pyproj import Geod
 from drofcm.config import StudyFile, load_study
 from drofcm.core.errors import InputError
 from drofcm.core.randomness import stream
+from drofcm.fcm.requirement import imbalance
+from drofcm.problems.demand_shock_data import expected_value
 from drofcm.study.assemble import Assembly, assemble, fault_lines
+from drofcm.study.folder import digest_data
+
+MAIN_STUDY = "bc6c0948c2daf13ceef3ed00f6f96fe47c3dbd72661098352e109a9ab5b9345b"
 
 
 @pytest.fixture(scope="module")
@@ -169,6 +174,109 @@ def test_events_of_a_file_take_the_place_of_generated_ones(tmp_path: Path) -> No
     assert np.array_equal(data["shock"].sel(node="4").values, shock[:, 0])
     assert list(data["probability"].values) == [0.25, 0.75]
     assert bool((data["energised"] == 1).all())
+
+
+def test_plants_carry_load_of_their_bus_and_lose_it_when_it_is_cut_off(tmp_path: Path) -> None:
+    changes = {
+        "plants": [{"bus": "30", "kind": "dg", "output_mw": 0.15}, {"bus": "32", "kind": "pv", "output_mw": 0.2}],
+        "events": {
+            "scenarios": 12,
+            "shares": {"surge": 0.0, "training": 0.0, "drop": 0.0, "fault": 0.5, "storm": 0.25, "storm_surge": 0.25},
+            "fault_lines": ["30-31"],
+            "weather": {"gust_m_s": 38.0, "line_median_m_s": 25.0},
+        },
+    }
+    data = assemble(StudyFile.model_validate({**plain(), **changes}), tmp_path).data
+    # Baran and Wu: 0.2 MW at bus 30, 0.21 MW at bus 32
+    assert float(data["base_load"].sel(bus="30")) == pytest.approx(0.05)
+    assert float(data["base_load"].sel(bus="32")) == pytest.approx(0.01)
+    assert float(data["critical_load"].sel(node="30")) == pytest.approx(0.6 * 0.2)
+    assert float(data["flow_base"].sel(line="31-32")) == pytest.approx(0.01 + 0.06)
+    dark = data.isel(scenario=np.flatnonzero(data["energised"].sel(bus="32") == 0))
+    assert dark.sizes["scenario"] >= 6
+    for name in ("shock", "shock_high", "shock_low"):
+        assert dark[name].sel(node="32").values == pytest.approx(0.2)
+    # what must be served there is the whole load, though the feeder carried the net of it
+    assert imbalance(dark).sel(node="32").values == pytest.approx(0.21)
+    assert list(data["node"].values) == ["4", "30", "31", "32", "33"]
+
+
+def test_storms_slow_the_roads_of_the_scenario(tmp_path: Path) -> None:
+    shares = {"surge": 0.5, "training": 0.0, "drop": 0.0, "fault": 0.0, "storm": 0.5}
+    changes = {"events": {"scenarios": 8, "shares": shares, "weather": {}}}
+    data = assemble(StudyFile.model_validate({**plain(), **changes}), tmp_path).data
+    fair = assemble(StudyFile.model_validate(plain()), tmp_path).data["travel_time"].sel(node="4")
+    times = data["travel_time"].sel(node="4")
+    assert set(times.dims) == {"scenario", "hub"}
+    stormy = (data["event_class"] == "storm").values
+    assert times.values[~stormy] == pytest.approx(np.tile(fair.values, (4, 1)))
+    assert (times.values[stormy] >= fair.values - 1e-12).all()
+    assert (times.values[stormy] > 1.1 * fair.values).mean() > 0.8
+
+
+def test_contracts_of_data_centres_serve_data_centres_only(tmp_path: Path) -> None:
+    contracts = [
+        {"technology": "ups", "modules": 2, "data_centres_only": True},
+        {"technology": "workload_shifting", "modules": 5},
+    ]
+    shares = {"surge": 0.5, "training": 0.0, "drop": 0.0, "fault": 0.5}
+    changes = {
+        "catalogue": {"name": "fcm_2026_flexible", "contracts": contracts},
+        "events": {"scenarios": 8, "shares": shares, "fault_lines": ["30-31"]},
+    }
+    data = assemble(StudyFile.model_validate({**plain(), **changes}), tmp_path).data
+    assert (data["stock"].sel(fcm="ups") == 2).all()
+    assert (data["stock"].sel(fcm="workload_shifting") == 5).all()
+    needed = data["requirement"].sum("scenario")
+    assert needed.sel(fcm="ups", node=["31", "32", "33"]).sum() == 0
+    assert needed.sel(fcm="ups", node="4") > 0
+    assert needed.sel(fcm="workload_shifting", node=["31", "32", "33"]).sum() > 0
+    mean = expected_value(data)["requirement"]
+    assert float(mean.sel(fcm="ups", node=["31", "32", "33"]).sum()) == 0
+
+
+def test_a_matrix_takes_the_place_of_shares(tmp_path: Path) -> None:
+    (tmp_path / "matrix.csv").write_text("event,location,probability\nsurge,4,0.5\nline_fault,30-31,0.4\n")
+    changes = {"events": {"scenarios": 30, "matrix": "matrix.csv"}}
+    assembly = assemble(StudyFile.model_validate({**plain(), **changes}), tmp_path)
+    data = assembly.data
+    assert "study/matrix.csv" in assembly.sources.files
+    dark = float((data["energised"].sel(bus="31") == 0).mean())
+    assert dark == pytest.approx(0.4 / 0.7, abs=0.2)  # 0.4 given that one of two independent events happens
+    (tmp_path / "matrix.csv").write_text("event,location,probability\nsurge,4,1.5\nsurge,4,x\n,4,0.1\nsurge,4\n")
+    with pytest.raises(InputError) as caught:
+        assemble(StudyFile.model_validate({**plain(), **changes}), tmp_path)
+    text = "\n".join(map(str, caught.value.findings))
+    for part in ("matrix.csv:2: probability: must be a probability", "matrix.csv:3", "matrix.csv:4: event or location"):
+        assert part in text
+    assert "matrix.csv:5: number of cells differs" in text
+
+
+def test_faults_of_plants_weather_and_contracts_are_found_together(tmp_path: Path) -> None:
+    changes = {
+        "plants": [{"bus": "30", "kind": "dg", "output_mw": 0.3}, {"bus": "99", "kind": "pv", "output_mw": 0.1}],
+        "events": {"shares": {"surge": 0.35, "storm": 0.15}, "weather": {"exposed_lines": ["3-24"]}},
+        "catalogue": {"contracts": [{"technology": "upps", "modules": 1}]},
+    }
+    with pytest.raises(InputError) as caught:
+        assemble(StudyFile.model_validate({**plain(), **changes}), tmp_path)
+    text = "\n".join(map(str, caught.value.findings))
+    assert len(caught.value.findings) == 4
+    assert "plants.0.output_mw: 0.3 MW at bus '30' exceed its load of 0.2 MW" in text
+    assert "plants.1.bus: unknown bus '99'" in text
+    assert "events.weather.exposed_lines.0: unknown line '3-24'" in text
+    assert "catalogue.contracts.0.technology: unknown technology 'upps'" in text
+
+
+def test_the_data_of_the_main_study_are_what_they_were(root: Path) -> None:
+    """Its proven interval holds for these data and no others: streams and draws must never change."""
+    folder = root / "studies" / "01_demand_shock_ieee33"
+    data = assemble(load_study(folder / "study.yaml"), folder).data
+    drawn = data[["shock", "shock_high", "shock_low", "energised", "hub_available", "requirement", "probability"]]
+    assert digest_data(drawn) == MAIN_STUDY
+    assert "embedded_generation" not in data
+    assert "placeable" not in data
+    assert "scenario" not in data["travel_time"].dims
 
 
 def plain() -> dict[str, object]:

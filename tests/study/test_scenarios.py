@@ -1,0 +1,132 @@
+"""`drofcm scenarios`: the file that is written is what the study would generate, and a study can point to it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+from ruamel.yaml import YAML
+from typer.testing import CliRunner
+
+from drofcm.cli import app
+from drofcm.core.errors import InputError
+from drofcm.scenarios.ensemble import check
+from drofcm.study.run import open_study
+from drofcm.study.scenarios import EVENTS_FILE, make_scenarios
+
+STORMY = """\
+name: stormy
+seed: 7
+data_centres:
+  - {bus: "4", rating_mw: 1.6}
+  - {bus: "24", rating_mw: 2.0, running_mw: 0.4}
+plants: [{bus: "30", kind: dg, output_mw: 0.2}, {bus: "24", kind: pv, output_mw: 0.3}]
+events:
+  scenarios: 8
+  fault_lines: ["3-23", "30-31"]
+  shares: {surge: 0.5, training: 0, drop: 0, fault: 0, storm: 0.25, storm_surge: 0.25}
+  weather: {line_median_m_s: 30}
+steps_min: [{count: 3, length: 10}, {count: 2, length: 60}]
+"""
+
+
+@pytest.fixture(scope="module")
+def stormy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("stormy") / "study.yaml"
+    path.write_text(STORMY, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def told(stormy: Path) -> str:
+    """Thirty events, reduced to eight, by the command line."""
+    done = CliRunner().invoke(app, ["scenarios", str(stormy), "--count", "24", "--reduce", "8"])
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def pointing(stormy: Path, name: str, events: str) -> Path:
+    """The same study with its events read from a file."""
+    values = YAML(typ="safe").load(STORMY)
+    values["events"] = {"file": events}
+    path = stormy.parent / name
+    with path.open("w", encoding="utf-8") as stream:
+        YAML().dump(values, stream)
+    return path
+
+
+def test_what_is_written_and_told(stormy: Path, told: str) -> None:
+    folder = stormy.parent / "scenarios"
+    pictures = {"fan.png", "fan_reduced.png", "classes.png", "dependence.png", "ramps.png"}
+    assert {path.name for path in folder.iterdir()} == pictures | {EVENTS_FILE, "classes.csv"}
+    assert all((folder / name).read_bytes().startswith(b"\x89PNG") for name in pictures)
+    assert "24 scenarios reduced to 8 (forward)" in told
+    assert "events: {file: ...}" in told
+    events = xr.load_dataset(folder / EVENTS_FILE)
+    assert check(events) == []
+    assert events.sizes["scenario"] == 8
+    mass = events["probability"].groupby("event_class").sum().to_series()
+    assert mass.to_dict() == pytest.approx({"surge": 0.5, "storm": 0.25, "storm_surge": 0.25})
+    assert list(events["scenario"].values) == list(range(8))
+    full = make_scenarios(stormy, stormy.parent / "full", scenarios=24).data
+    assert np.array_equal(events["shock"], full["shock"].sel(scenario=events["original"]))
+
+
+def test_a_study_that_points_to_the_file_has_the_data_of_one_that_generates(stormy: Path) -> None:
+    make_scenarios(stormy, stormy.parent / "all")
+    generated = open_study(stormy).data
+    read = open_study(pointing(stormy, "reading.yaml", f"all/{EVENTS_FILE}")).data
+    for name in generated.data_vars:
+        assert np.array_equal(generated[name], read[name]), name
+    assert np.array_equal(generated["event_class"], read["event_class"])
+
+
+def test_the_reduced_file_keeps_its_probabilities_in_the_study(stormy: Path, told: str) -> None:
+    data = open_study(pointing(stormy, "few.yaml", f"scenarios/{EVENTS_FILE}")).data
+    assert data.sizes["scenario"] == 8
+    assert float(data["probability"].std()) > 0
+    assert float(data["probability"].sum()) == pytest.approx(1)
+
+
+def test_steps_of_another_length_are_refused(stormy: Path, told: str) -> None:
+    path = pointing(stormy, "other.yaml", f"scenarios/{EVENTS_FILE}")
+    path.write_text(path.read_text(encoding="utf-8").replace("length: 10", "length: 15"), encoding="utf-8")
+    with pytest.raises(InputError, match="the steps have other lengths than steps_min of the study"):
+        open_study(path)
+
+
+def test_a_label_of_the_file_that_the_study_does_not_know(stormy: Path, told: str) -> None:
+    path = pointing(stormy, "fewer.yaml", f"scenarios/{EVENTS_FILE}")
+    text = path.read_text(encoding="utf-8").replace("- bus: '30'\n  kind: dg\n  output_mw: 0.2\n", "")
+    assert "kind: dg" not in text
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match="unknown data centre or plant '30'"):
+        open_study(path)
+
+
+def test_nothing_else_is_overwritten_and_nothing_half_written(stormy: Path) -> None:
+    precious = stormy.parent / "precious"
+    precious.mkdir()
+    (precious / "thesis.txt").write_text("mine", encoding="utf-8")
+    done = CliRunner().invoke(app, ["scenarios", str(stormy), "--folder", str(precious)])
+    assert done.exit_code == 1
+    assert "exists and holds no ensemble: it is not replaced" in done.stderr
+    assert [path.name for path in precious.iterdir()] == ["thesis.txt"]
+    new = stormy.parent / "new"
+    done = CliRunner().invoke(app, ["scenarios", str(stormy), "--folder", str(new), "--reduce", "99"])
+    assert done.exit_code == 1
+    assert not new.exists()
+
+
+def test_bad_traces_and_a_study_that_reads_its_events_are_refused(stormy: Path, told: str, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.csv"
+    bad.write_text("t,p_W\n0,1\n1,-1\n1,1\n", encoding="utf-8")
+    done = CliRunner().invoke(app, ["scenarios", str(stormy), "--trace", str(bad), "--folder", str(tmp_path / "a")])
+    assert done.exit_code == 1
+    assert "bad.csv:3: p_W: is negative" in done.stderr
+    assert "bad.csv:4: t: the same time as in line 3" in done.stderr
+    reading = pointing(stormy, "again.yaml", f"scenarios/{EVENTS_FILE}")
+    with pytest.raises(InputError, match=r"again\.yaml:\d+:3: events\.file: the events are read from a file already"):
+        make_scenarios(reading, tmp_path / "b")
