@@ -170,7 +170,7 @@ def _overloaded(data: xr.Dataset, p: xr.DataArray, q: xr.DataArray) -> xr.DataAr
 
 
 def _finite_times(data: xr.Dataset) -> Iterator[Finding]:
-    never = ~np.isfinite(data["travel_time"])
+    never = abs(data["travel_time"]) == np.inf
     if bool(never.any()):
         horizon = float(data["step_length"].sum())
         yield Finding(

@@ -34,6 +34,7 @@ from drofcm.core.errors import Finding, InputError, raise_if_any, shorten, sugge
 
 __all__ = [
     "SCHEMAS",
+    "SUFFIXES",
     "Kind",
     "check_layer",
     "degrees_of",

@@ -107,8 +107,25 @@ def _assumptions(study: StudyFile, layers: Mapping[str, gpd.GeoDataFrame]) -> It
         "Voltages and flows are linear (LinDistFlow, without losses); no switch is thrown, so what a fault cuts off "
         "stays off for the whole event."
     )
-    travel = f"Roads: straight line times {study.area.detour:g}, {study.area.road_speed_km_h:g} km/h."
-    yield travel if study.area.distances is None else f"{travel} Distances from suppliers are those of a table."
+    yield from _ways(study, layers)
+
+
+def _ways(study: StudyFile, layers: Mapping[str, gpd.GeoDataFrame]) -> Iterator[str]:
+    area = study.area
+    travel = f"Roads: straight line times {area.detour:g}, {area.road_speed_km_h:g} km/h."
+    if area.roads is not None:
+        travel = (
+            f"Ways follow {len(layers['roads']):,} roads of the layer {area.roads}, the fastest for vehicles and the "
+            "shortest for shipments; traffic is left out."
+        )
+    yield travel if area.distances is None else f"{travel} Distances from suppliers are those of a table."
+    if area.hazards is None:
+        return
+    yield (
+        f"Zones of the layer {area.hazards} are flooded when the event puts out a line in them, and otherwise with the "
+        "probability they state: hubs in them are then out of use"
+        + (f", roads in them closed for {area.closed_h:g} h." if area.roads is not None else ".")
+    )
 
 
 def write_contents(folder: Path, study: StudyFile, inputs: ReportInput, log: Sequence[str]) -> None:
