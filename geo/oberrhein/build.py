@@ -35,7 +35,7 @@ MAIN_EVERY = 4
 REMOVED_SHARE = 0.3
 """Share of the small roads that are left out, as far as everything stays connected."""
 ONEWAY_SHARE = 0.06
-PARCELS = 34
+PARCELS = 26
 
 
 def points(table: Path) -> gpd.GeoDataFrame:
