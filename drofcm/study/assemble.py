@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +101,7 @@ def assemble(study: StudyFile, folder: Path, where: Where = dotted) -> Assembly:
     data.attrs = {"title": study.title or study.name, "seed": study.seed}
     findings = demand_shock_data.check(data)
     raise_if_any(findings)
+    sources = _with_shares(sources, hazards, data["probability"])
     return Assembly(study, data, sources, tuple([*findings, *_weight_findings(study, where)]))
 
 
@@ -204,6 +205,15 @@ def _hazards(study: StudyFile, sources: Sources, events: xr.Dataset) -> xr.Datas
     names = {"hub": "hub_hit", "road": "road_closed"}
     hit = {name: (active * crosses[dim]).max("zone") for dim, name in names.items() if dim in crosses}
     return xr.Dataset({"zone_active": active, **hit})
+
+
+def _with_shares(sources: Sources, hazards: xr.Dataset, probability: xr.DataArray) -> Sources:
+    """The hazard zones with the share of events that find each active, for maps."""
+    if "zone_active" not in hazards:
+        return sources
+    share = (hazards["zone_active"] * probability).sum("scenario").values
+    zones = sources.layers["hazards"].assign(active_share=share)
+    return replace(sources, layers={**sources.layers, "hazards": zones})
 
 
 def _hubs(study: StudyFile, sources: Sources, events: xr.Dataset, hazards: xr.Dataset) -> xr.Dataset:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import geopandas as gpd
 import pandas as pd
+import pyogrio
 import xarray as xr
 from ruamel.yaml import YAML
 from shapely.geometry import LineString
@@ -17,14 +18,19 @@ from drofcm.core.errors import raise_if_any
 from drofcm.report import tables
 from drofcm.report.document import write_report
 from drofcm.report.inputs import DO_NOTHING, EXPECTED_VALUE_PLAN, ReportInput
+from drofcm.report.maps import maps
 from drofcm.solve.result import Result
 from drofcm.study.folder import RunFolder
+from drofcm.study.outcome_layers import write_styles
 from drofcm.validate.certificate import certify, report_quantities
 
-__all__ = ["rebuild_report", "report_input", "write_contents"]
+__all__ = ["explore", "read_back", "rebuild_report", "report_input", "write_contents"]
 
 BASELINES: Final = {DO_NOTHING: "do_nothing", EXPECTED_VALUE_PLAN: "expected_value"}
 LAYERS: Final = ("suppliers", "hubs", "buses", "lines")
+EXTRA_LAYERS: Final = ("roads", "hazards", "isochrones", "service_areas")
+"""Layers that a run may have besides."""
+_GEOMETRY: Final = {"isochrones": "MultiPolygon", "service_areas": "MultiPolygon", "hazards": "MultiPolygon"}
 
 _UNITS: Final = {
     "cost": "cost_usd_per_event",
@@ -43,6 +49,8 @@ _UNITS: Final = {
     "unabsorbed": "unabsorbed_mwh_per_event",
     "unserved": "unserved_mwh_per_event",
     "unserved_do_nothing": "unserved_do_nothing_mwh_per_event",
+    "serves": "serves_share_of_events",
+    "serves_tail": "serves_share_of_tail",
     "used": "used_slots",
 }
 
@@ -167,16 +175,41 @@ def rebuild_report(path: Path) -> Path:
     InputError
         If files of the folder are missing or were changed.
     """
+    write_report(path / "report.html", read_back(path))
+    return path / "report.html"
+
+
+def explore(path: Path) -> Any:
+    """The maps of a run folder with their layer switches, for a notebook: ``bokeh.io.show(explore(folder))``.
+
+    Raises
+    ------
+    InputError
+        If files of the folder are missing or were changed.
+    """
+    inputs = read_back(path)
+    return maps(inputs, tables.network_state(inputs.data, inputs.plan.recourse))
+
+
+def read_back(path: Path) -> ReportInput:
+    """What a run folder says, as the report takes it; the plan is certified again on the way.
+
+    Raises
+    ------
+    InputError
+        If files of the folder are missing or were changed.
+    """
     run = RunFolder(path)
     raise_if_any(run.faults())
     study = load_study(path / "study.resolved.yaml")
     data = xr.load_dataset(path / "data.nc", engine="netcdf4")
-    layers = {name: gpd.read_file(path / "hubs.gpkg", layer=name) for name in LAYERS}
+    held = {str(name) for name, _ in pyogrio.list_layers(path / "hubs.gpkg")}
+    names = [*LAYERS, *(name for name in EXTRA_LAYERS if name in held)]
+    layers = {name: gpd.read_file(path / "hubs.gpkg", layer=name) for name in names}
     plan = Result.from_netcdf(path / "result.nc")
     baselines = {name: Result.from_netcdf(path / "baselines" / f"{stem}.nc") for name, stem in BASELINES.items()}
     provenance = {key: value for key, value in run.provenance.items() if key != "files"}
-    write_report(path / "report.html", report_input(study, data, layers, plan, baselines, provenance))
-    return path / "report.html"
+    return report_input(study, data, layers, plan, baselines, provenance)
 
 
 def _yaml() -> YAML:
@@ -187,25 +220,31 @@ def _yaml() -> YAML:
 
 def _write_layers(path: Path, inputs: ReportInput) -> None:
     """Every layer of the study; hubs carry the plan, shipments are lines from supplier to hub."""
-    use = tables.hub_use(inputs).rename(columns=_UNITS).rename_axis("id").reset_index()
-    for name in LAYERS:
+    use = _hubs(inputs).rename(columns=_UNITS).rename_axis("id").reset_index()
+    held = [name for name in (*LAYERS, *EXTRA_LAYERS) if name in inputs.layers]
+    for name in held:
         layer = inputs.layers[name]
         if name == "hubs":
             layer = layer[["id", "name", "geometry"]].merge(use, on="id", validate="one_to_one")
-        layer.to_file(path, layer=name, driver="GPKG")
+        layer.to_file(path, layer=name, driver="GPKG", geometry_type=_GEOMETRY.get(name))
     shipped = tables.shipments(inputs).rename(columns=_UNITS)
     point = {name: inputs.layers[name].set_index("id").geometry for name in ("suppliers", "hubs")}
     ends = zip(shipped["supplier"], shipped["hub"], strict=True)
     geometry = [LineString([point["suppliers"][origin], point["hubs"][hub]]) for origin, hub in ends]
     lines = gpd.GeoDataFrame(shipped, geometry=geometry, crs=inputs.layers["hubs"].crs)
     lines.to_file(path, layer="shipments", driver="GPKG", geometry_type="LineString")
+    write_styles(path, dict.fromkeys([*held, "shipments"], "geom"))
+
+
+def _hubs(inputs: ReportInput) -> pd.DataFrame:
+    return tables.hub_use(inputs).join(tables.hub_service(inputs))
 
 
 def _tables(inputs: ReportInput) -> dict[str, pd.DataFrame]:
     """The tables of a run, tidy, with the unit in the name of the column."""
     found = {
         "shipments": tables.shipments(inputs),
-        "hubs": tables.hub_use(inputs).rename_axis("hub").reset_index(),
+        "hubs": _hubs(inputs).rename_axis("hub").reset_index(),
         "costs": _costs(inputs),
         "nodes": tables.nodes(inputs).rename_axis("node").reset_index(),
         "scenarios": tables.scenarios(inputs).rename_axis("scenario").reset_index(),
