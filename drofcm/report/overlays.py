@@ -93,12 +93,10 @@ _Drawing = tuple[dict[str, Any], dict[str, Any], Sequence[tuple[str, str]]]
 
 
 def _hazards(layer: gpd.GeoDataFrame) -> _Drawing:
-    share = layer["active_share"] if "active_share" in layer else None
+    known = layer["active_share"] if "active_share" in layer else [float("nan")] * len(layer)
     columns = {
         "name": layer["name"].to_numpy(dtype=str),
-        "share": [
-            "not known" if share is None else percent(one) for one in (share if share is not None else layer.index)
-        ],
+        "share": ["an unknown share" if np.isnan(share) else percent(share) for share in known],
     }
     look = {
         "fill_color": "#4682c8",

@@ -30,7 +30,7 @@ BASELINES: Final = {DO_NOTHING: "do_nothing", EXPECTED_VALUE_PLAN: "expected_val
 LAYERS: Final = ("suppliers", "hubs", "buses", "lines")
 EXTRA_LAYERS: Final = ("roads", "hazards", "isochrones", "service_areas")
 """Layers that a run may have besides."""
-_GEOMETRY: Final = {"isochrones": "MultiPolygon", "service_areas": "MultiPolygon", "hazards": "MultiPolygon"}
+_AREAS: Final = frozenset({"isochrones", "service_areas", "hazards"})
 
 _UNITS: Final = {
     "cost": "cost_usd_per_event",
@@ -226,7 +226,8 @@ def _write_layers(path: Path, inputs: ReportInput) -> None:
         layer = inputs.layers[name]
         if name == "hubs":
             layer = layer[["id", "name", "geometry"]].merge(use, on="id", validate="one_to_one")
-        layer.to_file(path, layer=name, driver="GPKG", geometry_type=_GEOMETRY.get(name))
+        many = {"geometry_type": "MultiPolygon", "promote_to_multi": True} if name in _AREAS else {}
+        layer.to_file(path, layer=name, driver="GPKG", **many)
     shipped = tables.shipments(inputs).rename(columns=_UNITS)
     point = {name: inputs.layers[name].set_index("id").geometry for name in ("suppliers", "hubs")}
     ends = zip(shipped["supplier"], shipped["hub"], strict=True)

@@ -10,7 +10,6 @@ from typing import Final
 import geopandas as gpd
 import numpy as np
 import shapely
-import xarray as xr
 
 from drofcm.solve.result import Result
 from drofcm.study.assemble import Assembly
@@ -39,8 +38,9 @@ def plan_layers(assembly: Assembly, plan: Result) -> dict[str, gpd.GeoDataFrame]
     -------
     dict
         ``isochrones``: ``hub``, ``hub_name``, ``minutes``, the longest first. ``service_areas``: ``hub``, ``hub_name``,
-        ``buses`` and ``base_load_mw`` that this hub reaches before any other open one, ``mean_h`` and ``worst_h``; a bus
-        stands for what lies nearer to it than to any other. Both hold for open roads; both are empty if no hub opens.
+        ``buses`` and ``base_load_mw`` that this hub reaches before any other open one, ``mean_h`` and ``worst_h``; a
+        bus stands for what lies nearer to it than to any other. Both hold for open roads; both are empty if no hub
+        opens.
     """
     opened = plan.first_stage["hub_active"].to_series() > 0.5
     hubs = assembly.layers["hubs"]
@@ -171,7 +171,8 @@ def _qml(name: str) -> str:
     else:
         symbols = _symbol("0", *_SYMBOLS[name])
         renderer = f'<renderer-v2 type="singleSymbol" forceraster="0"><symbols>{symbols}</symbols></renderer-v2>'
-    return f'<!DOCTYPE qgis PUBLIC "http://mrcc.com/qgis.dtd" "SYSTEM"><qgis version="3.28" styleCategories="Symbology">{renderer}</qgis>'
+    head = '<!DOCTYPE qgis PUBLIC "http://mrcc.com/qgis.dtd" "SYSTEM">'
+    return f'{head}<qgis version="3.28" styleCategories="Symbology">{renderer}</qgis>'
 
 
 def _symbol(name: str, kind: str, layer: str, options: Mapping[str, str]) -> str:
