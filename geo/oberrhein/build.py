@@ -35,7 +35,7 @@ MAIN_EVERY = 4
 REMOVED_SHARE = 0.3
 """Share of the small roads that are left out, as far as everything stays connected."""
 ONEWAY_SHARE = 0.06
-PARCELS = 26
+PARCELS = 25
 
 
 def points(table: Path) -> gpd.GeoDataFrame:
