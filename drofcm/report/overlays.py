@@ -72,7 +72,7 @@ def _roads(plot: figure, inputs: ReportInput) -> Iterator[Any]:
             "width": 0.8 + 1.4 * (speed - speed.min()) / max(float(np.ptp(speed)), 1.0),
         }
     )
-    line = plot.multi_line("xs", "ys", source=source, line_width="width", line_color="#c4c1b6")
+    line = plot.multi_line("xs", "ys", source=source, line_width="width", line_color="#c4c1b6", name="overlay_roads")
     plot.add_tools(HoverTool(renderers=[line], tooltips=[("road", "@road, @speed{0} km/h@way")]))
     yield line
 
@@ -84,7 +84,7 @@ def _areas(plot: figure, inputs: ReportInput, name: str) -> Iterator[Any]:
     columns, look, tooltips = {"hazards": _hazards, "isochrones": _isochrones, "service_areas": _served}[name](layer)
     xs, ys = zip(*(_rings(area) for area in layer.geometry), strict=True)
     source = ColumnDataSource({"xs": list(xs), "ys": list(ys), **columns})
-    patches = plot.multi_polygons("xs", "ys", source=source, **look)
+    patches = plot.multi_polygons("xs", "ys", source=source, name=f"overlay_{name}", **look)
     plot.add_tools(HoverTool(renderers=[patches], tooltips=tooltips))
     yield patches
 
