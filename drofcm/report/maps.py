@@ -28,7 +28,7 @@ from bokeh.models import (
 from bokeh.plotting import figure
 
 from drofcm.report.figures import blank
-from drofcm.report.inputs import ReportInput
+from drofcm.report.inputs import LAYERS, ReportInput
 from drofcm.report.overlays import overlays, switches
 from drofcm.report.style import INK, MUTED, colours_of, number, percent, plot_text, technology
 from drofcm.report.tables import hub_service, hub_use, shipments
@@ -58,7 +58,7 @@ def maps(inputs: ReportInput, state: xr.Dataset) -> Any:
     bokeh.models.Row
         Named ``maps``; the figures are named ``map_main`` and ``map_overview``.
     """
-    layers = {name: _labelled(layer) for name, layer in inputs.layers.items()}
+    layers = {name: _labelled(inputs.layers[name]) for name in LAYERS}
     feeder = layers["buses"].total_bounds
     near = _union(feeder, layers["hubs"].total_bounds)
     far = _union(near, layers["suppliers"].total_bounds)

@@ -88,7 +88,7 @@ def test_pointing_at_a_zone_tells_its_name_and_how_often_it_is_active(page: Any,
     page.mouse.move(x, y)
     tooltip = page.locator(".bk-Tooltip", has_text="hazard zone").first
     tooltip.wait_for(timeout=5000)
-    told = tooltip.inner_text()
+    told = tooltip.evaluate("one => one.shadowRoot.textContent")
     assert "The <b>river</b>" in told  # text, not markup
     assert "25" in told
     assert "of events" in told
