@@ -337,6 +337,30 @@ def report(folder: Annotated[Path, typer.Argument(help="Run folder", show_defaul
 
 
 @app.command()
+def criticality(
+    folder: Annotated[Path, typer.Argument(help="Run folder", show_default=False)],
+    hub: Annotated[list[str] | None, typer.Option(help="Hub to look at, may be repeated; all if left out")] = None,
+    within: Annotated[float, typer.Option(help="Share of extra cost up to which a plan is near-optimal", min=0)] = 0.01,
+    gap: Annotated[float, typer.Option(help="Relative gap of each search", min=0)] = 0.01,
+    time_limit: Annotated[float | None, typer.Option(help="Seconds for each search", min=0)] = 120.0,
+    workers: Annotated[int | None, typer.Option(help="Searches at a time; all cores if left out", min=1)] = None,
+    save: Annotated[Path | None, typer.Option(help="Write the table here, CSV")] = None,
+) -> None:
+    """What each candidate hub is worth: the cost of forcing open hubs out and closed ones in, one search a hub."""
+    from drofcm.study.regret import criticality_of_run
+
+    with _told(), out.status("one search a hub"):
+        table = criticality_of_run(folder, hub, within=within, gap=gap, time_limit=time_limit, workers=workers)
+        if save is not None:
+            table.to_csv(save)
+    shown = Table("hub", "in the plan", "forced", "costs at least k$/a", "at most", f"plans within {within:.0%}")
+    for name, row in table.iterrows():
+        amounts = [f"{row[bound] / 1e3:,.1f}" for bound in ("extra_at_least", "extra_at_most")]
+        shown.add_row(str(name), "open" if row["open"] else "closed", row["force"], *amounts, row["role"])
+    out.print(shown)
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON schema of study files."""
     from drofcm.config import json_schema

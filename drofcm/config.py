@@ -23,6 +23,7 @@ from drofcm.core.errors import Finding, InputError, raise_if_any, suggest
 __all__ = [
     "Ambiguity",
     "Area",
+    "Candidates",
     "Catalogue",
     "ChiSquaredBall",
     "CommonSet",
@@ -69,6 +70,7 @@ def _as_label(value: Any) -> Any:
 
 Label = Annotated[str, BeforeValidator(_as_label), Field(min_length=1)]
 Labels = Annotated[tuple[Label, ...], Field(strict=False)]
+LayerName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
 Share = Annotated[float, Field(ge=0, le=1)]
 NotNegative = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
@@ -134,6 +136,24 @@ class Area(Section):
     distances: str | None = Field(
         default=None, description="CSV beside this file with columns supplier, hub, distance_km; null: from the layers"
     )
+    roads: LayerName | None = Field(
+        default=None, description="layer of roads, ways follow it; null: straight line, detour and road_speed_km_h"
+    )
+    snap_limit_m: Positive = Field(default=500.0, description="how far a place may lie from the nearest road")
+    hazards: LayerName | None = Field(
+        default=None, description="layer of zones that events may flood: roads close there and hubs are out of use"
+    )
+    closed_h: NotNegative = Field(default=24.0, description="how long roads stay closed after the onset")
+
+    def rules(self) -> Iterator[Broken]:
+        """Keys without effect."""
+        for key in ("detour", "road_speed_km_h"):
+            if self.roads is not None and key in self.model_fields_set:
+                yield Broken((key,), "has no effect when ways follow roads", f"remove {key} or roads")
+        if self.roads is None and "snap_limit_m" in self.model_fields_set:
+            yield Broken(("snap_limit_m",), "has no effect without roads", "remove it, or name the layer of roads")
+        if (self.roads is None or self.hazards is None) and "closed_h" in self.model_fields_set:
+            yield Broken(("closed_h",), "has no effect without roads and hazards", "remove it, or name both layers")
 
 
 class Contract(Section):
@@ -159,8 +179,42 @@ class Catalogue(Section):
         yield from _twice(tuple(contract.technology for contract in self.contracts), "contracts")
 
 
+class Candidates(Section):
+    """Candidate hubs found in layers, in place of a layer of hubs."""
+
+    method: Literal["parcels", "grid", "poisson_disc", "clusters"] = Field(
+        description="middle of each parcel, points in areas, or places amid volatile load"
+    )
+    layer: LayerName = Field(description="parcels or areas (polygons), or clusters (points with volatile_mw)")
+    spacing_m: Positive | None = Field(default=None, description="grid, poisson_disc: distance between candidates")
+    count: Annotated[int, Field(ge=1)] | None = Field(default=None, description="clusters: number of candidates")
+    keep_out: Annotated[tuple[LayerName, ...], Field(strict=False)] = Field(
+        default=(), description="layers of zones in which nothing may stand, with their buffer_m"
+    )
+    setup_cost_usd_per_a: NotNegative | None = Field(default=None, description="of each; null: column of the layer")
+    storage_slots: NotNegative | None = Field(default=None, description="of each; null: column of the layer")
+
+    def rules(self) -> Iterator[Broken]:
+        """What each method needs, and what has no effect on it; clusters state no cost."""
+        needed = {"grid": "spacing_m", "poisson_disc": "spacing_m", "clusters": "count"}.get(self.method)
+        for key in ("spacing_m", "count"):
+            given = getattr(self, key) is not None
+            if key == needed and not given:
+                yield Broken((key,), f"missing: method {self.method} needs it", f"give {key}")
+            if key != needed and given:
+                yield Broken((key,), f"has no effect on method {self.method}", f"remove {key}")
+        for key in ("setup_cost_usd_per_a", "storage_slots"):
+            if self.method == "clusters" and getattr(self, key) is None:
+                yield Broken((key,), "missing: clusters have none of their own", f"give {key}")
+        yield from _twice(self.keep_out, "keep_out")
+
+
 class Hubs(Section):
     """How many hubs, and which."""
+
+    candidates: Candidates | None = Field(
+        default=None, description="how candidates are found in layers; null: those of the layer hubs"
+    )
 
     minimum: Annotated[int, Field(ge=0)] = Field(default=0, description="least number of hubs")
     maximum: Annotated[int, Field(ge=0)] | None = Field(default=None, description="largest number; null: no limit")
@@ -649,6 +703,15 @@ def resolved(study: StudyFile) -> dict[str, Any]:
     if study.events.file is not None:
         for key in _GENERATOR_KEYS:  # without effect, so load_study refuses them
             del values["events"][key]
+    area = study.area
+    for key, used in {
+        "detour": area.roads is None,
+        "road_speed_km_h": area.roads is None,
+        "snap_limit_m": area.roads is not None,
+        "closed_h": area.roads is not None and area.hazards is not None,
+    }.items():
+        if not used:
+            del values["area"][key]
     return values
 
 

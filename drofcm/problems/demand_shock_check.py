@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import xarray as xr
 
 from drofcm.core.dims import DEMAND_SHOCK_DATA
@@ -175,6 +176,17 @@ def _overloaded(data: xr.Dataset, p: xr.DataArray, q: xr.DataArray) -> xr.DataAr
     return over & (data["monitored_line"] == 1)
 
 
+def _finite_times(data: xr.Dataset) -> Iterator[Finding]:
+    never = abs(data["travel_time"]) == np.inf
+    if bool(never.any()):
+        horizon = float(data["step_length"].sum())
+        yield Finding(
+            "data['travel_time']",
+            f"no finite time at {labels_where(never)}",
+            f"where no road is open give the time until one is; beyond the horizon of {horizon:g} h nothing arrives",
+        )
+
+
 def _reach(data: xr.Dataset) -> Iterator[Finding]:
     travelling = data["travels"] == 1
     first = arrival_time(data).where(travelling).min(["hub", "fcm"])
@@ -223,5 +235,6 @@ _RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
         ),
         _base_feasible_after,
     ),
+    (("travel_time", "step_length"), _finite_times),
     (("travel_time", "deployment_time", "travels", "stabilise_within"), _reach),
 )

@@ -156,7 +156,18 @@ def expected_value(data: xr.Dataset) -> xr.Dataset:
             value = (weight * data[name]).sum("scenario").drop_attrs()
             if name == "hub_available":
                 value = (value >= 0.5).astype(data[name].dtype)
+            if name == "travel_time":
+                value = _usual(data[name], weight)
             mean[name] = value.expand_dims(scenario=[0]).assign_attrs(data[name].attrs)
     mean["probability"] = ("scenario", [1.0], weight.attrs)
     mean["requirement"] = requirement(mean, float(data["requirement"].attrs.get("margin", 1.25)))
     return mean
+
+
+def _usual(times: xr.DataArray, weight: xr.DataArray) -> xr.DataArray:
+    """The weighted median over scenarios, the lower one where two would do."""
+    times = times.transpose("scenario", ...)
+    order = np.argsort(times.values, axis=0, kind="stable")
+    reached = np.cumsum(weight.values[order], axis=0) >= 0.5 - 1e-9
+    middle = np.take_along_axis(order, reached.argmax(axis=0)[None], axis=0)
+    return times.isel(scenario=0, drop=True).copy(data=np.take_along_axis(times.values, middle, axis=0)[0])

@@ -28,14 +28,17 @@ from bokeh.models import (
 from bokeh.plotting import figure
 
 from drofcm.report.figures import blank
-from drofcm.report.inputs import ReportInput
+from drofcm.report.inputs import LAYERS, ReportInput
+from drofcm.report.overlays import overlays, switches
 from drofcm.report.style import INK, MUTED, colours_of, number, percent, plot_text, technology
-from drofcm.report.tables import hub_use, shipments
+from drofcm.report.tables import hub_service, hub_use, shipments
 
 __all__ = ["maps", "shipment_arcs"]
 
 # cividis without its lightest end: ordered in lightness, safe for colour-blind readers, visible on white
 LOADING_COLOURS: Final = ("#b9ac70", "#8f8a78", "#66696e", "#3f4d6b", "#1d3557", "#00204d")
+MOST_NAMES: Final = 12
+"""Closed hubs up to which their names are written on the map."""
 OVERLOADED: Final = "#d7301f"
 PAPER: Final = "#fbfbf8"
 
@@ -55,25 +58,27 @@ def maps(inputs: ReportInput, state: xr.Dataset) -> Any:
     bokeh.models.Row
         Named ``maps``; the figures are named ``map_main`` and ``map_overview``.
     """
-    layers = {name: _labelled(layer) for name, layer in inputs.layers.items()}
+    layers = {name: _labelled(inputs.layers[name]) for name in LAYERS}
     feeder = layers["buses"].total_bounds
     near = _union(feeder, layers["hubs"].total_bounds)
     far = _union(near, layers["suppliers"].total_bounds)
     main = _frame("map_main", "Feeder and hubs", 690, 600, near)
     overview = _frame("map_overview", "Suppliers and hubs", 480, 600, far)
+    below = overlays(main, inputs)
+    arcs = {plot.name: _shipments(plot, inputs, layers, legend=plot is overview) for plot in (main, overview)}
     for plot in (main, overview):
-        _shipments(plot, inputs, layers, legend=plot is overview)
         _lines(plot, inputs, layers["lines"], state, detailed=plot is main)
         _suppliers(plot, inputs, layers["suppliers"])
     labels = _buses(main, inputs, layers["buses"], state)
+    shut = {plot.name: _hubs(plot, inputs, layers["hubs"], named=plot is main) for plot in (main, overview)}
     for plot in (main, overview):
-        _hubs(plot, inputs, layers["hubs"], named=plot is main)
         _orientation(plot)
     views = {"Feeder": feeder, "Feeder and hubs": near, "Everything": far}
     buttons = [
         _view(main, text, bounds, labels if text == "Feeder" else None, labels) for text, bounds in views.items()
     ]
-    return row(column(row(*buttons), main), overview, name="maps")
+    shown = switches({**below, "Shipments": arcs["map_main"], "Closed hubs": shut["map_main"]})
+    return row(column(row(*buttons), shown, main), overview, name="maps")
 
 
 def shipment_arcs(inputs: ReportInput) -> pd.DataFrame:
@@ -145,7 +150,7 @@ def _frame(name: str, title: str, width: int, height: int, bounds: np.ndarray) -
     return plot
 
 
-def _shipments(plot: figure, inputs: ReportInput, layers: dict[str, gpd.GeoDataFrame], legend: bool) -> None:
+def _shipments(plot: figure, inputs: ReportInput, layers: dict[str, gpd.GeoDataFrame], legend: bool) -> list[Any]:
     arcs = shipment_arcs(inputs)
     drawn = []
     for label, colour in colours_of([str(value) for value in inputs.data["fcm"].values]).items():
@@ -186,6 +191,7 @@ def _shipments(plot: figure, inputs: ReportInput, layers: dict[str, gpd.GeoDataF
             spacing=12,
         )
         plot.add_layout(shown, "below")
+    return drawn
 
 
 def _lines(plot: figure, inputs: ReportInput, layer: gpd.GeoDataFrame, state: xr.Dataset, detailed: bool) -> None:
@@ -301,49 +307,61 @@ def _suppliers(plot: figure, inputs: ReportInput, layer: gpd.GeoDataFrame) -> No
     _names(plot, source, text_color=INK)
 
 
-def _hubs(plot: figure, inputs: ReportInput, layer: gpd.GeoDataFrame, named: bool) -> None:
-    use = hub_use(inputs)
+def _hubs(plot: figure, inputs: ReportInput, layer: gpd.GeoDataFrame, named: bool) -> list[Any]:
+    """Open hubs with their names, closed ones small; what is drawn of the closed ones comes back."""
+    use = hub_use(inputs).join(hub_service(inputs))
     layer = layer.loc[[str(label) for label in use.index]]
-    source = ColumnDataSource(
-        {
-            "x": layer.geometry.x.to_numpy(),
-            "y": layer.geometry.y.to_numpy(),
-            "name": layer["name"].to_numpy(dtype=str),
-            "text": [plot_text(str(name)) for name in layer["name"]],
-            "state": np.where(use["active"], "open", "closed"),
-            "modules": use["modules"].to_numpy(),
-            "room": [
+    columns = {
+        "x": layer.geometry.x.to_numpy(),
+        "y": layer.geometry.y.to_numpy(),
+        "name": layer["name"].to_numpy(dtype=str),
+        "text": np.array([plot_text(str(name)) for name in layer["name"]]),
+        "state": np.where(use["active"], "open", "closed"),
+        "modules": use["modules"].to_numpy(),
+        "room": np.array(
+            [
                 f"{number(used, 1)} of {number(room, 1)} slots"
                 for used, room in zip(use["used"], use["storage_limit"], strict=True)
-            ],
-            "sent": use["sent"].to_numpy(),
-            "out": [percent(1 - share) for share in use["available"]],
-            "fill": np.where(use["active"], "#ffd92f", "white"),
-            "line": np.where(use["active"], INK, MUTED),
-            "size": np.where(use["active"], 17, 11),
-        }
-    )
-    drawn = plot.scatter(
-        "x", "y", source=source, marker="diamond", size="size", fill_color="fill", line_color="line", line_width=1.5
-    )
-    tooltips = [
+            ]
+        ),
+        "sent": use["sent"].to_numpy(),
+        "serves": np.array([percent(share) for share in use["serves"]]),
+        "tail": np.array([percent(share) for share in use["serves_tail"]]),
+        "out": np.array([percent(1 - share) for share in use["available"]]),
+        "setup": use["setup_cost"].to_numpy() / 1000,
+    }
+    facts = [
         ("hub", "@name (@state)"),
         ("holds", "@modules{0} modules, @room"),
         ("sent in an event", "@sent{0.0} modules, expected"),
+        ("serves in", "@serves of events, @tail of the dearest"),
         ("out of use", "in @out of events"),
     ]
-    plot.add_tools(HoverTool(renderers=[drawn], tooltips=tooltips))
-    if named:
-        _names(plot, source, text_color="line", text_font_style="bold")
+    candidate = [facts[0], ("would cost", "@setup{0.0} k$/a"), facts[-1]]
+    parts = []
+    for open_, size, fill, line, tooltips in (
+        (False, 11, "white", MUTED, candidate),
+        (True, 17, "#ffd92f", INK, facts),
+    ):
+        chosen = (use["active"] == open_).to_numpy()
+        source = ColumnDataSource({name: column[chosen] for name, column in columns.items()})
+        look = {"marker": "diamond", "size": size, "fill_color": fill, "line_color": line, "line_width": 1.5}
+        drawn: list[Any] = [plot.scatter("x", "y", source=source, **look)]
+        plot.add_tools(HoverTool(renderers=[*drawn], tooltips=tooltips))
+        # names of many closed candidates would hide the map
+        if named and (open_ or chosen.sum() <= MOST_NAMES):
+            drawn.append(_names(plot, source, text_color=line, text_font_style="bold"))
+        parts.append(drawn)
+    return parts[0]
 
 
-def _names(plot: figure, source: ColumnDataSource, **look: Any) -> None:
+def _names(plot: figure, source: ColumnDataSource, **look: Any) -> Any:
     """Names beside the points, on the left of those that are near the right edge, readable on top of lines."""
     x = np.asarray(source.data["x"])
     right = x > plot.x_range.start + 0.75 * (plot.x_range.end - plot.x_range.start)
     source.data["name_align"] = np.where(right, "right", "left")
     source.data["name_offset"] = np.where(right, -10, 10)
-    plot.text(
+    return plot.text(
         "x",
         "y",
         text="text",

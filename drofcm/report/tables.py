@@ -16,6 +16,7 @@ __all__ = [
     "first_stage_cost",
     "gap_of_benefit",
     "headline",
+    "hub_service",
     "hub_use",
     "network_state",
     "nodes",
@@ -214,6 +215,29 @@ def hub_use(inputs: ReportInput) -> pd.DataFrame:
     if "hub_room" in plan.prices:
         table["slot_worth"] = -plan.prices["hub_room"].to_series()
     return table
+
+
+def hub_service(inputs: ReportInput) -> pd.DataFrame:
+    """One line per hub: share of its room in use, and of all events, and of the dearest, in which it sends a module.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``used_share`` (NaN without room), ``serves`` (by probability) and ``serves_tail`` (by weight in the CVaR).
+    """
+    data, plan = inputs.data, inputs.plan
+    sends = (plan.recourse["sent"].fillna(0).sum(["node", "fcm"]) > 0.5).transpose("scenario", "hub")
+    held = (plan.first_stage["shipped"].sum("supplier") * data["footprint"]).sum("fcm")
+    order = np.argsort(-plan.recourse_cost.values, kind="stable")
+    left = np.minimum(np.cumsum(plan.probability.values[order]), 1 - inputs.alpha)
+    weight = np.zeros(len(order))
+    weight[order] = np.diff(left, prepend=0.0) / (1 - inputs.alpha)
+    table = {
+        "used_share": (held / data["storage_limit"].where(data["storage_limit"] > 0)).to_series(),
+        "serves": (sends * plan.probability).sum("scenario").to_series(),
+        "serves_tail": pd.Series(weight @ sends.values, index=sends.indexes["hub"]),
+    }
+    return pd.DataFrame(table)
 
 
 def nodes(inputs: ReportInput) -> pd.DataFrame:

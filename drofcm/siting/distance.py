@@ -8,13 +8,13 @@ from typing import Final
 import geopandas as gpd
 import numpy as np
 import xarray as xr
-from pyproj import CRS, Proj
+from pyproj import CRS, Geod, Proj
 
-from drofcm.core.errors import Finding, InputError, raise_if_any, shorten
+from drofcm.core.errors import Finding, InputError, raise_if_any
 from drofcm.core.units import labels_where
-from drofcm.siting.layers import point_findings, utm_proposal
+from drofcm.siting.layers import degrees_of, id_findings, middles, point_findings, utm_proposal
 
-__all__ = ["straight_line", "travel_time"]
+__all__ = ["great_circle", "projection_findings", "straight_line", "travel_time"]
 
 SCALE_TOLERANCE: Final = 0.01
 """How far the scale of a projection may differ from 1 where the places lie; UTM stays within 0.1 % in its zone."""
@@ -70,6 +70,53 @@ def straight_line(
     )
 
 
+def great_circle(
+    origins: gpd.GeoDataFrame,
+    destinations: gpd.GeoDataFrame,
+    *,
+    dims: tuple[str, str] = ("supplier", "hub"),
+) -> xr.DataArray:
+    """Geodesics on WGS 84, whatever the CRS of the two layers: the shortest way over the ellipsoid.
+
+    Parameters
+    ----------
+    origins, destinations
+        Layers of points with the column ``id``; each states its CRS.
+    dims
+        Names of the two dimensions of the result.
+
+    Returns
+    -------
+    xarray.DataArray
+        km over ``dims``, labelled with the ids.
+
+    Raises
+    ------
+    InputError
+        If a layer has no CRS, ids are missing or not unique, or a geometry is not a sound point; all findings at once.
+
+    References
+    ----------
+    Karney, C. F. F. (2013). Algorithms for geodesics. Journal of Geodesy 87, 43-55, as implemented in pyproj.
+    """
+    layers = ((f"{dims[0]} layer", origins), (f"{dims[1]} layer", destinations))
+    raise_if_any(
+        finding for where, layer in layers for found in (id_findings, point_findings) for finding in found(layer, where)
+    )
+    start, end = (layer.geometry.to_crs("EPSG:4326") for layer in (origins, destinations))
+    ends = np.meshgrid(np.arange(len(start)), np.arange(len(end)), indexing="ij")
+    one, other = (part.ravel() for part in ends)
+    x, y, to_x, to_y = start.x.to_numpy(), start.y.to_numpy(), end.x.to_numpy(), end.y.to_numpy()
+    metres = np.asarray(Geod(ellps="WGS84").inv(x[one], y[one], to_x[other], to_y[other])[2])
+    return xr.DataArray(
+        metres.reshape(len(start), len(end)) / 1000,
+        dims=dims,
+        coords={dims[0]: origins["id"].to_list(), dims[1]: destinations["id"].to_list()},
+        name="distance",
+        attrs={"units": "km"},
+    )
+
+
 def travel_time(distance: xr.DataArray, speed: float) -> xr.DataArray:
     """Travel time at a constant speed.
 
@@ -107,20 +154,15 @@ def travel_time(distance: xr.DataArray, speed: float) -> xr.DataArray:
 
 
 def _findings(layer: gpd.GeoDataFrame, where: str) -> Iterator[Finding]:
-    if "id" not in layer:
-        yield Finding(where, "column 'id' is missing", f"columns: {shorten([str(name) for name in layer.columns])}")
-    elif layer["id"].isna().any():
-        yield Finding(f"{where}['id']", "value is missing", "every place needs an id")
-    elif layer["id"].duplicated().any():
-        twice = shorten(layer["id"][layer["id"].duplicated()].unique())
-        yield Finding(f"{where}['id']", f"duplicate: {twice}", "every id may occur once")
+    yield from id_findings(layer, where)
     faults = list(point_findings(layer, where))
     yield from faults
     if not faults:
-        yield from _projection(layer, where)
+        yield from projection_findings(layer, where)
 
 
-def _projection(layer: gpd.GeoDataFrame, where: str) -> Iterator[Finding]:
+def projection_findings(layer: gpd.GeoDataFrame, where: str) -> Iterator[Finding]:
+    """Why lengths in the CRS of a layer would be wrong where it lies."""
     crs: CRS = layer.crs
     if crs.is_geographic:
         yield Finding(
@@ -132,8 +174,7 @@ def _projection(layer: gpd.GeoDataFrame, where: str) -> Iterator[Finding]:
     if not crs.is_projected:
         yield Finding(where, f"the CRS {crs.to_string()} is not projected", "distances need a projected CRS")
         return
-    degrees = layer.geometry.to_crs(crs.geodetic_crs)
-    factors = Proj(crs).get_factors(degrees.x.to_numpy(), degrees.y.to_numpy())
+    factors = Proj(crs).get_factors(*degrees_of(*middles(layer), crs))
     scale = np.array([factors.meridional_scale, factors.parallel_scale])
     worst = float(np.abs(scale - 1).max())
     if not worst <= SCALE_TOLERANCE:

@@ -1,13 +1,23 @@
-"""Layers of places: reading them, and every check that a distance may rest on.
+"""Layers of places, roads and zones: reading them, and every check that a distance may rest on.
 
-A layer is a GeoDataFrame of points with the columns ``id`` (unique text) and ``name``, and those of its kind:
-suppliers state their stock as ``stock_<technology>`` [modules], hubs their ``setup_cost_usd_per_a`` [$/a] and
-``storage_slots`` [slots]. Further columns are kept and ignored.
+A layer is a GeoDataFrame with the column ``id`` (unique text) and those of its kind; further columns are kept and
+ignored.
+
+| kind | geometry | columns besides ``id`` |
+| --- | --- | --- |
+| suppliers | points | ``name``, ``stock_<technology>`` [modules] |
+| hubs | points | ``name``, ``setup_cost_usd_per_a`` [$/a], ``storage_slots`` [slots] |
+| buses | points | ``name`` |
+| clusters | points | ``volatile_mw`` [MW]: load that may change suddenly |
+| roads | lines | ``speed_km_h``; optional ``length_km`` (else that of the line), ``oneway`` (1: as drawn only) |
+| parcels | polygons | ``name`` |
+| hazards | polygons | ``name``; optional ``probability``: chance that an event finds the zone flooded or burning |
+| exclusions | polygons | ``name``; optional ``buffer_m``: distance to keep besides |
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -17,15 +27,43 @@ import numpy as np
 import pandas as pd
 import pandera.pandas as pa
 import pyogrio
-from pyproj import CRS
+import shapely
+from pyproj import CRS, Transformer
 
 from drofcm.core.errors import Finding, InputError, raise_if_any, shorten, suggest
 
-__all__ = ["SCHEMAS", "Kind", "check_layer", "load_layer", "point_findings", "utm_proposal"]
+__all__ = [
+    "SCHEMAS",
+    "SUFFIXES",
+    "Kind",
+    "check_layer",
+    "degrees_of",
+    "find_layer",
+    "geometry_findings",
+    "id_findings",
+    "load_layer",
+    "middles",
+    "point_findings",
+    "utm_proposal",
+]
 
-Kind = Literal["suppliers", "hubs", "buses"]
+Kind = Literal["suppliers", "hubs", "buses", "clusters", "roads", "parcels", "hazards", "exclusions"]
+
+SUFFIXES: Final = (".gpkg", ".parquet", ".geojson", ".shp")
+"""Formats of layers, in the order in which they are looked for."""
+
+_POINT: Final = ("Point",)
+_LINE: Final = ("LineString",)
+_AREA: Final = ("Polygon", "MultiPolygon")
+_SINGLE: Final = {
+    "Point": ("a point", "layer.representative_point()"),
+    "LineString": ("a line", "layer.explode() takes lines of several parts apart"),
+    "Polygon": ("a polygon", "draw the zone as a polygon, for example layer.buffer(...)"),
+}
 
 _Degrees = np.ndarray[Any, np.dtype[np.float64]]
+
+_SHAPEFILE_NAME: Final = 10
 
 AREA_MARGIN: Final = 3.0
 """Degrees beyond the area of use of a CRS up to which coordinates are believed (half a UTM zone)."""
@@ -49,10 +87,32 @@ def _numbers(column: pd.Series[Any]) -> pd.Series[float]:
     return pd.Series(pd.to_numeric(column, errors="coerce"), index=column.index, dtype=float)
 
 
+def _is_positive(column: pd.Series[Any]) -> pd.Series[bool]:
+    numbers = _numbers(column)
+    return (numbers > 0) & (numbers < np.inf)
+
+
+def _is_flag(column: pd.Series[Any]) -> pd.Series[bool]:
+    return _numbers(column).isin([0, 1])
+
+
+def _is_share(column: pd.Series[Any]) -> pd.Series[bool]:
+    return _numbers(column).between(0, 1)
+
+
 _TEXT = pa.Check(_is_text, error="must be text")
 _AMOUNT = pa.Check(_is_amount, error="must be a finite number, at least 0")
 _WHOLE = pa.Check(_is_whole, error="must be a whole number")
-_NAMED = {"id": pa.Column(checks=_TEXT, unique=True), "name": pa.Column(checks=_TEXT)}
+_POSITIVE = pa.Check(_is_positive, error="must be a finite number above 0")
+_FLAG = pa.Check(_is_flag, error="must be 0 or 1")
+_SHARE = pa.Check(_is_share, error="must be between 0 and 1")
+_ID = {"id": pa.Column(checks=_TEXT, unique=True)}
+_NAMED = {**_ID, "name": pa.Column(checks=_TEXT)}
+
+
+def _optional(check: pa.Check) -> pa.Column:
+    return pa.Column(checks=check, required=False)
+
 
 SCHEMAS: Final[dict[Kind, pa.DataFrameSchema]] = {
     "suppliers": pa.DataFrameSchema({**_NAMED, "^stock_": pa.Column(checks=[_AMOUNT, _WHOLE], regex=True)}),
@@ -60,8 +120,27 @@ SCHEMAS: Final[dict[Kind, pa.DataFrameSchema]] = {
         {**_NAMED, "setup_cost_usd_per_a": pa.Column(checks=_AMOUNT), "storage_slots": pa.Column(checks=_AMOUNT)}
     ),
     "buses": pa.DataFrameSchema(_NAMED),
+    "clusters": pa.DataFrameSchema({**_ID, "volatile_mw": pa.Column(checks=_POSITIVE)}),
+    "roads": pa.DataFrameSchema(
+        {
+            **_ID,
+            "speed_km_h": pa.Column(checks=_POSITIVE),
+            "length_km": _optional(_POSITIVE),
+            "oneway": _optional(_FLAG),
+        }
+    ),
+    "parcels": pa.DataFrameSchema(_NAMED),
+    "hazards": pa.DataFrameSchema({**_NAMED, "probability": _optional(_SHARE)}),
+    "exclusions": pa.DataFrameSchema({**_NAMED, "buffer_m": _optional(_AMOUNT)}),
 }
 """What the columns of each kind of layer must be."""
+
+_SHAPES: Final[dict[Kind, Sequence[str]]] = {
+    "roads": _LINE,
+    "parcels": _AREA,
+    "hazards": _AREA,
+    "exclusions": _AREA,
+}
 
 
 def load_layer(path: str | PathLike[str], *, kind: Kind) -> gpd.GeoDataFrame:
@@ -70,14 +149,15 @@ def load_layer(path: str | PathLike[str], *, kind: Kind) -> gpd.GeoDataFrame:
     Parameters
     ----------
     path
-        A GeoPackage (or any vector file that GDAL reads) with one layer, or GeoParquet (``.parquet``).
+        A GeoPackage, GeoJSON, Shapefile (or any vector file that GDAL reads) with one layer, or GeoParquet
+        (``.parquet``). Shapefiles cut names to ten characters; columns that this leaves unmistakable are restored.
     kind
-        ``"suppliers"``, ``"hubs"`` or ``"buses"``.
+        One of the table above, such as ``"suppliers"`` or ``"roads"``.
 
     Returns
     -------
     geopandas.GeoDataFrame
-        Points in the CRS of the file; nothing is transformed.
+        In the CRS of the file; nothing is transformed.
 
     Raises
     ------
@@ -88,23 +168,68 @@ def load_layer(path: str | PathLike[str], *, kind: Kind) -> gpd.GeoDataFrame:
     if kind not in SCHEMAS:
         raise InputError([Finding("kind", f"unknown kind of layer {kind!r}", suggest(str(kind), SCHEMAS))])
     layer = _read(path)
+    if path.suffix.lower() == ".shp":
+        layer = layer.rename(columns=_restored(layer, SCHEMAS[kind]))
     raise_if_any(check_layer(layer, kind=kind, where=str(path)))
     return layer
 
 
+def find_layer(folder: Path, name: str) -> Path:
+    """The file of the layer ``name`` in a folder, whatever its format; the GeoPackage of that name if there is none.
+
+    Raises
+    ------
+    InputError
+        If several could be meant.
+    """
+    found = [folder / f"{name}{suffix}" for suffix in SUFFIXES if (folder / f"{name}{suffix}").is_file()]
+    if len(found) > 1:
+        what = f"several files could be meant: {shorten([file.name for file in found])}"
+        raise InputError([Finding(str(folder / name), what, "keep one")])
+    return found[0] if found else folder / f"{name}{SUFFIXES[0]}"
+
+
 def check_layer(layer: gpd.GeoDataFrame, *, kind: Kind, where: str) -> list[Finding]:
-    """Every fault of a layer: its columns, its CRS and its points.
+    """Every fault of a layer: its columns, its CRS and its geometries.
 
     Coordinates in the wrong order are found where the CRS tells them apart: in a projected CRS, and in a geographic
     one whose area of use does not hold the swapped point. In WGS 84 that is so only beyond 90 degrees of latitude.
     """
-    return [*_column_findings(layer, SCHEMAS[kind], where), *point_findings(layer, where)]
+    shapes = _SHAPES.get(kind, _POINT)
+    return [*_column_findings(layer, SCHEMAS[kind], where), *geometry_findings(layer, where, shapes)]
+
+
+def id_findings(layer: gpd.GeoDataFrame, where: str) -> Iterator[Finding]:
+    """Faults of the column ``id``: missing, with gaps, or not unique."""
+    if "id" not in layer:
+        yield Finding(where, "column 'id' is missing", f"columns: {shorten([str(name) for name in layer.columns])}")
+    elif layer["id"].isna().any():
+        yield Finding(f"{where}['id']", "value is missing", "every place needs an id")
+    elif layer["id"].duplicated().any():
+        twice = shorten(layer["id"][layer["id"].duplicated()].unique())
+        yield Finding(f"{where}['id']", f"duplicate: {twice}", "every id may occur once")
 
 
 def point_findings(layer: gpd.GeoDataFrame, where: str) -> Iterator[Finding]:
     """Faults of the CRS and the points of a layer; ``where`` names the layer in the findings."""
+    yield from geometry_findings(layer, where, _POINT)
+
+
+def geometry_findings(layer: gpd.GeoDataFrame, where: str, shapes: Sequence[str]) -> Iterator[Finding]:
+    """Faults of the CRS and the geometries of a layer.
+
+    Parameters
+    ----------
+    layer
+        The layer.
+    where
+        Names the layer in the findings.
+    shapes
+        Types that are accepted, as ``geom_type`` calls them.
+    """
+    single, remedy = _SINGLE[shapes[0]]
     if not isinstance(layer, gpd.GeoDataFrame) or layer.active_geometry_name is None:
-        yield Finding(where, "has no geometry", "a layer needs one point per row")
+        yield Finding(where, "has no geometry", f"a layer needs {single.replace('a ', 'one ', 1)} per row")
         return
     if layer.crs is None:
         yield Finding(
@@ -115,21 +240,37 @@ def point_findings(layer: gpd.GeoDataFrame, where: str) -> Iterator[Finding]:
     if layer.empty:
         yield Finding(where, "has no rows")
         return
-    points = layer.geometry
-    missing = points.isna() | points.is_empty
+    drawn = layer.geometry
+    missing = drawn.isna() | drawn.is_empty
     if missing.any():
-        yield Finding(where, f"no geometry at {_rows(layer, missing)}", "every place needs a point")
-    other = ~missing & (points.geom_type != "Point")
+        every = "place needs a point" if shapes == _POINT else f"row needs {single}"
+        yield Finding(where, f"no geometry at {_rows(layer, missing)}", f"every {every}")
+    other = ~missing & ~drawn.geom_type.isin(shapes)
     if other.any():
-        kinds = shorten(sorted(points[other].geom_type.unique()))
-        yield Finding(where, f"{kinds} at {_rows(layer, other)}, a point is needed", "layer.representative_point()")
+        kinds = shorten(sorted(drawn[other].geom_type.unique()))
+        yield Finding(where, f"{kinds} at {_rows(layer, other)}, {single} is needed", remedy)
     usable = ~missing & ~other
-    broken = usable & ~points.where(usable).is_valid
+    broken = usable & ~drawn.where(usable).is_valid
     if broken.any():
-        yield Finding(where, f"invalid point (coordinate not finite) at {_rows(layer, broken)}")
+        yield _broken_finding(layer, broken, where, shapes)
     sound = layer[usable & ~broken]
     if layer.crs is not None and not sound.empty:
         yield from _coordinate_findings(sound, where)
+
+
+def _broken_finding(layer: gpd.GeoDataFrame, broken: Any, where: str, shapes: Sequence[str]) -> Finding:
+    at = _rows(layer, broken)
+    if shapes == _POINT:
+        return Finding(where, f"invalid point (coordinate not finite) at {at}")
+    reasons = sorted({reason.split("[")[0] for reason in shapely.is_valid_reason(layer.geometry[broken].to_numpy())})
+    fix = "a line needs two different points with finite coordinates" if shapes == _LINE else "layer.make_valid()"
+    return Finding(where, f"invalid geometry ({shorten(reasons)}) at {at}", fix)
+
+
+def middles(layer: gpd.GeoDataFrame) -> tuple[_Degrees, _Degrees]:
+    """Coordinates x and y of the middle of what every row draws; for points the point."""
+    box = shapely.bounds(layer.geometry.to_numpy())
+    return box[:, 0] + (box[:, 2] - box[:, 0]) / 2, box[:, 1] + (box[:, 3] - box[:, 1]) / 2
 
 
 def utm_proposal(layer: gpd.GeoDataFrame) -> str:
@@ -156,6 +297,13 @@ def _read(path: Path) -> gpd.GeoDataFrame:
         held = f"holds several layers: {shorten(names)}" if names else "holds no layer"
         raise InputError([Finding(str(path), held, "write one layer a file")])
     return layer
+
+
+def _restored(layer: gpd.GeoDataFrame, schema: pa.DataFrameSchema) -> dict[str, str]:
+    """Names of columns that a Shapefile cut, where only one column of the kind can be meant."""
+    whole = [str(name) for name in schema.columns if len(str(name)) > _SHAPEFILE_NAME]
+    short = [name[:_SHAPEFILE_NAME] for name in whole]
+    return {cut: name for cut, name in zip(short, whole, strict=True) if cut in layer and short.count(cut) == 1}
 
 
 def _column_findings(layer: pd.DataFrame, schema: pa.DataFrameSchema, where: str) -> Iterator[Finding]:
@@ -193,7 +341,7 @@ def _value_finding(layer: pd.DataFrame, where: str, check: str, group: pd.DataFr
 
 def _coordinate_findings(layer: gpd.GeoDataFrame, where: str) -> Iterator[Finding]:
     crs: CRS = layer.crs
-    x, y = layer.geometry.x.to_numpy(), layer.geometry.y.to_numpy()
+    x, y = middles(layer)
     if crs.is_projected and (np.abs(x) <= 180).all() and (np.abs(y) <= 90).all():
         yield Finding(
             where,
@@ -204,11 +352,11 @@ def _coordinate_findings(layer: gpd.GeoDataFrame, where: str) -> Iterator[Findin
     area = crs.area_of_use
     if area is None:
         return
-    outside = ~_inside(area.bounds, *_degrees(x, y, crs), margin=0.0 if crs.is_geographic else AREA_MARGIN)
+    outside = ~_inside(area.bounds, *degrees_of(x, y, crs), margin=0.0 if crs.is_geographic else AREA_MARGIN)
     if not outside.any():
         return
     at = _rows(layer, outside)
-    if _inside(area.bounds, *_degrees(y[outside], x[outside], crs), margin=0.0).all():
+    if _inside(area.bounds, *degrees_of(y[outside], x[outside], crs), margin=0.0).all():
         yield Finding(where, f"x and y (longitude and latitude) look swapped at {at}", "x is east, y is north")
     else:
         yield Finding(
@@ -218,11 +366,12 @@ def _coordinate_findings(layer: gpd.GeoDataFrame, where: str) -> Iterator[Findin
         )
 
 
-def _degrees(x: _Degrees, y: _Degrees, crs: CRS) -> tuple[_Degrees, _Degrees]:
-    points = gpd.GeoSeries(gpd.points_from_xy(x, y, crs=crs))
-    if crs.is_projected:
-        points = points.to_crs(crs.geodetic_crs)
-    return points.x.to_numpy(), points.y.to_numpy()
+def degrees_of(x: _Degrees, y: _Degrees, crs: CRS) -> tuple[_Degrees, _Degrees]:
+    """Longitude and latitude of coordinates in a CRS."""
+    if not crs.is_projected:
+        return x, y
+    longitude, latitude = Transformer.from_crs(crs, crs.geodetic_crs, always_xy=True).transform(x, y)
+    return np.asarray(longitude), np.asarray(latitude)
 
 
 def _inside(

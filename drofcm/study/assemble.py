@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,10 @@ from drofcm.network.energisation import energised
 from drofcm.network.feeder import Feeder
 from drofcm.network.lindistflow import base_case, sensitivities
 from drofcm.problems import demand_shock_data
-from drofcm.siting.distance import straight_line, travel_time
+from drofcm.scenarios.hazards import active_zones
 from drofcm.study.events import fault_lines, study_events
-from drofcm.study.sources import Sources, Where, dotted, load_sources
+from drofcm.study.places import Where, travel_times, zone_crossings
+from drofcm.study.sources import Sources, dotted, load_sources
 
 __all__ = ["Assembly", "assemble", "fault_lines", "step_lengths"]
 
@@ -85,13 +86,14 @@ def assemble(study: StudyFile, folder: Path, where: Where = dotted) -> Assembly:
     # what is there to be served: the generators at a bus stop when it is cut off
     gross = load["base_load"] + load["embedded_generation"] if study.plants else load["base_load"]
     nodes = _nodes(study, feeder, gross, live)
+    hazards = _hazards(study, sources, events)
     parts = [
         xr.Dataset({"step_length": steps, "energised": live}),
         load,
         _shocks(study, events, live, load.get("embedded_generation"), nodes),
-        _hubs(study, sources, events),
+        _hubs(study, sources, events, hazards),
         _technologies(study, sources, nodes),
-        _logistics(study, sources, events, nodes),
+        _logistics(study, sources, events, nodes, hazards),
         _demands(study, gross, nodes),
         _network(study, feeder, load, nodes),
     ]
@@ -101,6 +103,7 @@ def assemble(study: StudyFile, folder: Path, where: Where = dotted) -> Assembly:
     data.attrs = {"title": study.title or study.name, "seed": study.seed}
     findings = demand_shock_data.check(data)
     raise_if_any(findings)
+    sources = _with_shares(sources, hazards, data["probability"])
     return Assembly(study, data, sources, tuple([*findings, *_weight_findings(study, where)]))
 
 
@@ -174,7 +177,33 @@ def _shocks(
     ).assign_coords(event_class=("scenario", events["event_class"].values.astype(str)))
 
 
-def _hubs(study: StudyFile, sources: Sources, events: xr.Dataset) -> xr.Dataset:
+def _hazards(study: StudyFile, sources: Sources, events: xr.Dataset) -> xr.Dataset:
+    """What the zones that an event finds active hit: ``hub_hit`` (scenario, hub), ``road_closed`` (scenario, road)."""
+    if "hazards" not in sources.layers:
+        return xr.Dataset()
+    zones, crosses = sources.layers["hazards"], zone_crossings(sources.layers)
+    chance = zones["probability"].to_numpy(dtype=float) if "probability" in zones else np.zeros(len(zones))
+    active = active_zones(
+        events["line_out"].reset_coords(drop=True),
+        crosses["line"],
+        xr.DataArray(chance, coords={"zone": zones["id"].to_list()}),
+        study.seed,
+    )
+    names = {"hub": "hub_hit", "road": "road_closed"}
+    hit = {name: (active * crosses[dim]).max("zone") for dim, name in names.items() if dim in crosses}
+    return xr.Dataset({"zone_active": active, **hit})
+
+
+def _with_shares(sources: Sources, hazards: xr.Dataset, probability: xr.DataArray) -> Sources:
+    """The hazard zones with the share of events that find each active, for maps."""
+    if "zone_active" not in hazards:
+        return sources
+    share = (hazards["zone_active"] * probability).sum("scenario").values
+    zones = sources.layers["hazards"].assign(active_share=share)
+    return replace(sources, layers={**sources.layers, "hazards": zones})
+
+
+def _hubs(study: StudyFile, sources: Sources, events: xr.Dataset, hazards: xr.Dataset) -> xr.Dataset:
     layer, limits = sources.layers["hubs"], study.hubs
     hub = layer["id"].to_list()
     values = {
@@ -190,11 +219,20 @@ def _hubs(study: StudyFile, sources: Sources, events: xr.Dataset) -> xr.Dataset:
         data["budget"] = _array("budget", study.budget_per_year)
     if "hub_available" in events:
         stated = events["hub_available"].reindex(hub=hub, fill_value=1)
-        return data.assign(hub_available=_array("hub_available", stated))
+        return data.assign(hub_available=_array("hub_available", _spared(stated, hazards)))
     # a stream per scenario, so that scenario 17 is the same however many there are
     draws = [stream(study.seed, "hubs", place).random(len(hub)) for place in range(events.sizes["scenario"])]
     available = (np.array(draws) >= study.events.hub_outage_probability).astype(np.int8)
-    return data.assign(hub_available=_array("hub_available", available, scenario=events["scenario"].values, hub=hub))
+    drawn = _array("hub_available", available, scenario=events["scenario"].values, hub=hub)
+    return data.assign(hub_available=_array("hub_available", _spared(drawn, hazards)))
+
+
+def _spared(available: xr.DataArray, hazards: xr.Dataset) -> xr.DataArray:
+    """Hubs in a zone that the event finds active are out of use besides."""
+    if "hub_hit" not in hazards:
+        return available
+    spared = 1 - hazards["hub_hit"].sel(hub=available["hub"].values)
+    return available.copy(data=available.values * spared.transpose(*available.dims).values)
 
 
 def _technologies(study: StudyFile, sources: Sources, nodes: list[str]) -> xr.Dataset:
@@ -222,11 +260,11 @@ def _technologies(study: StudyFile, sources: Sources, nodes: list[str]) -> xr.Da
     )
 
 
-def _logistics(study: StudyFile, sources: Sources, events: xr.Dataset, nodes: list[str]) -> xr.Dataset:
-    hubs = sources.layers["hubs"]
+def _logistics(
+    study: StudyFile, sources: Sources, events: xr.Dataset, nodes: list[str], hazards: xr.Dataset
+) -> xr.Dataset:
     places = sources.layers["buses"].set_index("id", drop=False).loc[nodes]
-    road = straight_line(hubs, places, detour=study.area.detour, dims=("hub", "node"))
-    takes = travel_time(road, study.area.road_speed_km_h)
+    takes = travel_times(study, sources.layers["hubs"], places, sources.roads, hazards.get("road_closed"))
     if "travel_factor" in events:
         takes = takes * events["travel_factor"].reindex(hub=takes["hub"], fill_value=1.0).reset_coords(drop=True)
     return xr.Dataset({"distance": _array("distance", sources.distance), "travel_time": _array("travel_time", takes)})

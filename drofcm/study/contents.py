@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import geopandas as gpd
 import pandas as pd
+import pyogrio
 import xarray as xr
 from ruamel.yaml import YAML
 from shapely.geometry import LineString
@@ -17,15 +18,20 @@ from drofcm.core.errors import raise_if_any
 from drofcm.report import tables
 from drofcm.report.document import write_report
 from drofcm.report.inputs import DO_NOTHING, EXPECTED_VALUE_PLAN, ReportInput
+from drofcm.report.maps import maps
 from drofcm.solve.result import Result
 from drofcm.study.ambiguity import ambiguity_set
 from drofcm.study.folder import RunFolder
+from drofcm.study.outcome_layers import write_styles
 from drofcm.validate.certificate import certify, report_quantities
 
-__all__ = ["rebuild_report", "report_input", "write_contents"]
+__all__ = ["explore", "read_back", "rebuild_report", "report_input", "write_contents"]
 
 BASELINES: Final = {DO_NOTHING: "do_nothing", EXPECTED_VALUE_PLAN: "expected_value"}
 LAYERS: Final = ("suppliers", "hubs", "buses", "lines")
+EXTRA_LAYERS: Final = ("roads", "hazards", "isochrones", "service_areas")
+"""Layers that a run may have besides."""
+_AREAS: Final = frozenset({"isochrones", "service_areas", "hazards"})
 
 _UNITS: Final = {
     "cost": "cost_usd_per_event",
@@ -44,6 +50,8 @@ _UNITS: Final = {
     "unabsorbed": "unabsorbed_mwh_per_event",
     "unserved": "unserved_mwh_per_event",
     "unserved_do_nothing": "unserved_do_nothing_mwh_per_event",
+    "serves": "serves_share_of_events",
+    "serves_tail": "serves_share_of_tail",
     "used": "used_slots",
 }
 
@@ -110,8 +118,25 @@ def _assumptions(study: StudyFile, layers: Mapping[str, gpd.GeoDataFrame]) -> It
         "Voltages and flows are linear (LinDistFlow, without losses); no switch is thrown, so what a fault cuts off "
         "stays off for the whole event."
     )
-    travel = f"Roads: straight line times {study.area.detour:g}, {study.area.road_speed_km_h:g} km/h."
-    yield travel if study.area.distances is None else f"{travel} Distances from suppliers are those of a table."
+    yield from _ways(study, layers)
+
+
+def _ways(study: StudyFile, layers: Mapping[str, gpd.GeoDataFrame]) -> Iterator[str]:
+    area = study.area
+    travel = f"Roads: straight line times {area.detour:g}, {area.road_speed_km_h:g} km/h."
+    if area.roads is not None:
+        travel = (
+            f"Ways follow {len(layers['roads']):,} roads of the layer {area.roads}, the fastest for vehicles and the "
+            "shortest for shipments; traffic is left out."
+        )
+    yield travel if area.distances is None else f"{travel} Distances from suppliers are those of a table."
+    if area.hazards is None:
+        return
+    yield (
+        f"Zones of the layer {area.hazards} are flooded when the event puts out a line in them, and otherwise with the "
+        "probability they state: hubs in them are then out of use"
+        + (f", roads in them closed for {area.closed_h:g} h." if area.roads is not None else ".")
+    )
 
 
 def write_contents(folder: Path, study: StudyFile, inputs: ReportInput, log: Sequence[str]) -> None:
@@ -153,16 +178,41 @@ def rebuild_report(path: Path) -> Path:
     InputError
         If files of the folder are missing or were changed.
     """
+    write_report(path / "report.html", read_back(path))
+    return path / "report.html"
+
+
+def explore(path: Path) -> Any:
+    """The maps of a run folder with their layer switches, for a notebook: ``bokeh.io.show(explore(folder))``.
+
+    Raises
+    ------
+    InputError
+        If files of the folder are missing or were changed.
+    """
+    inputs = read_back(path)
+    return maps(inputs, tables.network_state(inputs.data, inputs.plan.recourse))
+
+
+def read_back(path: Path) -> ReportInput:
+    """What a run folder says, as the report takes it; the plan is certified again on the way.
+
+    Raises
+    ------
+    InputError
+        If files of the folder are missing or were changed.
+    """
     run = RunFolder(path)
     raise_if_any(run.faults())
     study = load_study(path / "study.resolved.yaml")
     data = xr.load_dataset(path / "data.nc", engine="netcdf4")
-    layers = {name: gpd.read_file(path / "hubs.gpkg", layer=name) for name in LAYERS}
+    held = {str(name) for name, _ in pyogrio.list_layers(path / "hubs.gpkg")}
+    names = [*LAYERS, *(name for name in EXTRA_LAYERS if name in held)]
+    layers = {name: gpd.read_file(path / "hubs.gpkg", layer=name) for name in names}
     plan = Result.from_netcdf(path / "result.nc")
     baselines = {name: Result.from_netcdf(path / "baselines" / f"{stem}.nc") for name, stem in BASELINES.items()}
     provenance = {key: value for key, value in run.provenance.items() if key != "files"}
-    write_report(path / "report.html", report_input(study, data, layers, plan, baselines, provenance))
-    return path / "report.html"
+    return report_input(study, data, layers, plan, baselines, provenance)
 
 
 def _yaml() -> YAML:
@@ -173,25 +223,32 @@ def _yaml() -> YAML:
 
 def _write_layers(path: Path, inputs: ReportInput) -> None:
     """Every layer of the study; hubs carry the plan, shipments are lines from supplier to hub."""
-    use = tables.hub_use(inputs).rename(columns=_UNITS).rename_axis("id").reset_index()
-    for name in LAYERS:
+    use = _hubs(inputs).rename(columns=_UNITS).rename_axis("id").reset_index()
+    held = [name for name in (*LAYERS, *EXTRA_LAYERS) if name in inputs.layers]
+    for name in held:
         layer = inputs.layers[name]
         if name == "hubs":
             layer = layer[["id", "name", "geometry"]].merge(use, on="id", validate="one_to_one")
-        layer.to_file(path, layer=name, driver="GPKG")
+        many = {"geometry_type": "MultiPolygon", "promote_to_multi": True} if name in _AREAS else {}
+        layer.to_file(path, layer=name, driver="GPKG", **many)
     shipped = tables.shipments(inputs).rename(columns=_UNITS)
     point = {name: inputs.layers[name].set_index("id").geometry for name in ("suppliers", "hubs")}
     ends = zip(shipped["supplier"], shipped["hub"], strict=True)
     geometry = [LineString([point["suppliers"][origin], point["hubs"][hub]]) for origin, hub in ends]
     lines = gpd.GeoDataFrame(shipped, geometry=geometry, crs=inputs.layers["hubs"].crs)
     lines.to_file(path, layer="shipments", driver="GPKG", geometry_type="LineString")
+    write_styles(path, dict.fromkeys([*held, "shipments"], "geom"))
+
+
+def _hubs(inputs: ReportInput) -> pd.DataFrame:
+    return tables.hub_use(inputs).join(tables.hub_service(inputs))
 
 
 def _tables(inputs: ReportInput) -> dict[str, pd.DataFrame]:
     """The tables of a run, tidy, with the unit in the name of the column."""
     found = {
         "shipments": tables.shipments(inputs),
-        "hubs": tables.hub_use(inputs).rename_axis("hub").reset_index(),
+        "hubs": _hubs(inputs).rename_axis("hub").reset_index(),
         "costs": _costs(inputs),
         "nodes": tables.nodes(inputs).rename_axis("node").reset_index(),
         "scenarios": tables.scenarios(inputs).rename_axis("scenario").reset_index(),

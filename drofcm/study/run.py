@@ -21,6 +21,7 @@ from drofcm.study.ambiguity import ambiguity_set
 from drofcm.study.assemble import Assembly, assemble
 from drofcm.study.contents import report_input, write_contents
 from drofcm.study.folder import RunFolder, digest_files, run_key, seal, versions, writing
+from drofcm.study.outcome_layers import plan_layers
 
 __all__ = ["Progress", "no_plan", "open_study", "risk_measure", "run_study", "solve_do_nothing"]
 
@@ -246,7 +247,8 @@ def _write(target: Path, assembly: Assembly, outcome: _Outcome, provenance: dict
         "gap": plan.gap,
         "solution": plan.provenance,
     }
-    inputs = report_input(assembly.study, assembly.data, assembly.layers, plan, outcome.baselines, facts)
+    layers = {**assembly.layers, **plan_layers(assembly, plan)}
+    inputs = report_input(assembly.study, assembly.data, layers, plan, outcome.baselines, facts)
     facts |= {"gap_of_benefit": gap_of_benefit(inputs), "certified": inputs.certificate.passed}
     facts |= {name: result.objective for name, result in _named(outcome).items()}
     log.note(str(inputs.certificate))

@@ -10,7 +10,7 @@ import csv
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import geopandas as gpd
 import numpy as np
@@ -27,13 +27,13 @@ from drofcm.data import find_dataset, load_catalogue, load_feeder
 from drofcm.fcm.catalogue import check_catalogue
 from drofcm.network.feeder import Feeder
 from drofcm.scenarios import ensemble
-from drofcm.siting.distance import straight_line
-from drofcm.siting.layers import load_layer
+from drofcm.siting.layers import SUFFIXES, Kind, find_layer, load_layer
+from drofcm.siting.roads import RoadNetwork
 from drofcm.study.matrix import read_matrix
+from drofcm.study.places import Where, candidate_hubs, named_layers, road_distance
 
 __all__ = ["Sources", "Where", "dotted", "load_sources"]
 
-Where: TypeAlias = Callable[[Sequence[str | int]], str]
 T = TypeVar("T")
 
 _EVENTS: Final = {name: DEMAND_SHOCK_DATA[name] for name in ("shock", "shock_high", "shock_low", "probability")} | {
@@ -43,7 +43,9 @@ _EVENTS: Final = {name: DEMAND_SHOCK_DATA[name] for name in ("shock", "shock_hig
         "1", ("scenario", "hub"), "road time over a fair day's", lower=0, above=True, required=False
     ),
 }
-_DATA_SUFFIXES: Final = frozenset({".csv", ".gpkg", ".parquet", ".yaml"})
+DRAWN: Final[tuple[str, ...]] = ("suppliers", "hubs", "buses", "lines", "roads", "hazards")
+"""Layers that are kept for maps and run folders; parcels and exclusions have done their work."""
+_DATA_SUFFIXES: Final = frozenset({".csv", ".gpkg", ".parquet", ".yaml", ".geojson", ".shp", ".shx", ".dbf", ".prj"})
 
 
 def dotted(loc: Sequence[str | int]) -> str:
@@ -62,7 +64,10 @@ class Sources:
     catalogue
         Technologies over fcm.
     layers
-        ``suppliers``, ``hubs``, ``buses`` (points) and ``lines``, in the CRS of the study.
+        ``suppliers``, ``hubs``, ``buses`` (points) and ``lines``, and ``roads`` and ``hazards`` where the study names
+        them, in the CRS of the study.
+    roads
+        The road network; None if ways are straight lines with a detour.
     distance
         Road distance, km over (supplier, hub).
     events
@@ -76,6 +81,7 @@ class Sources:
     feeder: Feeder
     catalogue: xr.Dataset
     layers: dict[str, gpd.GeoDataFrame]
+    roads: RoadNetwork | None
     distance: xr.DataArray
     events: xr.Dataset | None
     matrix: xr.DataArray | None
@@ -119,13 +125,18 @@ def load_sources(study: StudyFile, folder: Path, where: Where = dotted) -> Sourc
     feeder = None if table is None else attempt(Feeder.from_tables, table)
     catalogue = attempt(_catalogue, folders["catalogue"]) if folders["catalogue"] else None
     layers: dict[str, gpd.GeoDataFrame] = {}
-    for kind in ("suppliers", "hubs", "buses"):
-        layer = attempt(load_layer, area / f"{kind}.gpkg", kind=kind) if (area := folders["area"]) else None
+    for role, (name, kind, key) in named_layers(study).items():
+        layer = attempt(_layer, area, name, kind, where(key)) if (area := folders["area"]) else None
         if layer is not None:
-            layers[kind] = layer
+            layers[role] = layer
     layers = attempt(_projected, study, layers, where) or layers
-    located = {"suppliers", "hubs"} <= layers.keys() and all(layer.crs.is_projected for layer in layers.values())
-    distance = attempt(_distance, study, folder, layers, where) if located else None
+    projected = all(layer.crs.is_projected for layer in layers.values())
+    if projected and {f"keep_out {name}" for name in _keep_out(study)} | {"candidates"} <= layers.keys():
+        hubs = attempt(candidate_hubs, study, layers, where)
+        layers |= {} if hubs is None else {"hubs": hubs}
+    roads = attempt(RoadNetwork.from_layer, layers["roads"]) if projected and "roads" in layers else None
+    located = projected and {"suppliers", "hubs"} <= layers.keys() and (roads is None) == (study.area.roads is None)
+    distance = attempt(_distance, study, folder, layers, roads, where) if located else None
     events = attempt(_events, study, folder, where) if study.events.file is not None else None
     matrix = attempt(_matrix, study, folder, where) if study.events.matrix is not None else None
     attempt.findings += _label_findings(study, feeder, catalogue, layers, events, where)
@@ -134,7 +145,21 @@ def load_sources(study: StudyFile, folder: Path, where: Where = dotted) -> Sourc
     assert catalogue is not None
     assert distance is not None
     layers["lines"] = _lines(feeder, layers["buses"])
-    return Sources(feeder, catalogue, layers, distance, events, matrix, _files(study, folder, folders))
+    drawn: dict[str, gpd.GeoDataFrame] = {name: layers[name] for name in DRAWN if name in layers}
+    return Sources(feeder, catalogue, drawn, roads, distance, events, matrix, _files(study, folder, folders))
+
+
+def _layer(area: Path, name: str, kind: Kind, key: str) -> gpd.GeoDataFrame:
+    """A layer of the area; one that is not there is blamed on the key that names it, unless it is always needed."""
+    path = find_layer(area, name)
+    if not path.is_file() and name != kind:
+        held = sorted(file.stem for file in area.iterdir() if file.suffix in SUFFIXES)
+        raise InputError([Finding(key, f"the area holds no layer {name!r}", suggest(name, held))])
+    return load_layer(path, kind=kind)
+
+
+def _keep_out(study: StudyFile) -> tuple[str, ...]:
+    return study.hubs.candidates.keep_out if study.hubs.candidates is not None else ()
 
 
 def _folder(study: StudyFile, folder: Path, kind: Literal["feeder", "catalogue", "area"], where: Where) -> Path:
@@ -181,8 +206,14 @@ def _projected(study: StudyFile, layers: Mapping[str, gpd.GeoDataFrame], where: 
     return {kind: layer.to_crs(crs) for kind, layer in layers.items()}
 
 
-def _distance(study: StudyFile, folder: Path, layers: Mapping[str, gpd.GeoDataFrame], where: Where) -> xr.DataArray:
-    direct = straight_line(layers["suppliers"], layers["hubs"], detour=study.area.detour)
+def _distance(
+    study: StudyFile,
+    folder: Path,
+    layers: Mapping[str, gpd.GeoDataFrame],
+    roads: RoadNetwork | None,
+    where: Where,
+) -> xr.DataArray:
+    direct = road_distance(study, layers, roads).reset_coords(drop=True)
     if study.area.distances is None:
         return direct
     return _read_distances(_beside(folder, study.area.distances, where(("area", "distances"))), direct)

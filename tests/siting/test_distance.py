@@ -12,7 +12,7 @@ from pyproj import Geod
 from shapely.affinity import rotate, translate
 
 from drofcm.core.errors import InputError
-from drofcm.siting.distance import straight_line, travel_time
+from drofcm.siting.distance import great_circle, straight_line, travel_time
 
 UTM18 = "EPSG:32618"
 PLACES = {"ashburn": (-77.4875, 39.0437), "winchester": (-78.1633, 39.1857), "baltimore": (-76.6122, 39.2904)}
@@ -127,3 +127,34 @@ def test_travel_time() -> None:
 def test_refused_travel_times(distance: xr.DataArray, speed: float, expected: str) -> None:
     with pytest.raises(InputError, match=expected):
         travel_time(distance, speed)
+
+
+@given(st.lists(st.tuples(st.floats(-179, 179), st.floats(-80, 80)), min_size=1, max_size=4, unique=True))
+def test_great_circles_are_geodesics_and_obey_the_triangle_inequality(degrees: list[tuple[float, float]]) -> None:
+    points = gpd.GeoDataFrame(
+        {"id": [f"p{k}" for k in range(len(degrees))]},
+        geometry=gpd.points_from_xy(*zip(*degrees, strict=True), crs="EPSG:4326"),
+    )
+    found = great_circle(points, points, dims=("a", "b"))
+    geod = Geod(ellps="WGS84")
+    truth = [[geod.inv(*here, *there)[2] / 1000 for there in degrees] for here in degrees]
+    np.testing.assert_allclose(found, truth, atol=1e-9)
+    assert (found.values[:, None] <= found.values[:, :, None] + found.values[None] + 1e-9).all()
+
+
+def test_great_circles_do_not_depend_on_the_crs() -> None:
+    names = list(PLACES)
+    found = {
+        crs: great_circle(layer(*names, crs=crs), layer(*names), dims=("a", "b"))
+        for crs in ("EPSG:4326", UTM18, "EPSG:3857")
+    }
+    for distance in found.values():
+        np.testing.assert_allclose(distance, found["EPSG:4326"], atol=1e-5)
+    assert float(found[UTM18].sel(a="ashburn", b="baltimore")) == pytest.approx(80.49, abs=0.05)
+
+
+def test_great_circle_needs_a_crs_and_ids() -> None:
+    lost = layer("ashburn").set_crs(None, allow_override=True)
+    with pytest.raises(InputError) as caught:
+        great_circle(lost, layer("winchester").drop(columns="id"))
+    assert {finding.where for finding in caught.value.findings} == {"supplier layer", "hub layer"}

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import geopandas as gpd
 import pytest
-from shapely.geometry import LineString, Point
+from shapely.geometry import LineString, Point, Polygon, box
 
 from drofcm.core.errors import InputError
-from drofcm.siting.layers import check_layer, load_layer
+from drofcm.siting.layers import check_layer, find_layer, load_layer
 
 UTM18 = "EPSG:32618"
 
@@ -153,3 +153,77 @@ def test_files_that_are_no_layer(tmp_path: Path) -> None:
 def test_unknown_kind(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="did you mean 'hubs'"):
         load_layer(tmp_path / "hubs.gpkg", kind="hub")  # type: ignore[arg-type]
+
+
+# ==== Roads and zones ===================================================================================
+
+
+def zones(**columns: object) -> gpd.GeoDataFrame:
+    areas = columns.pop(
+        "geometry", [box(280_000, 4_320_000, 281_000, 4_321_000), box(290_000, 4_320_000, 291_000, 4e6)]
+    )
+    return gpd.GeoDataFrame({"id": ["a", "b"], "name": ["A", "B"]} | columns, geometry=areas, crs=UTM18)
+
+
+def roads(**columns: object) -> gpd.GeoDataFrame:
+    lines = columns.pop("geometry", [LineString([(280_000, 4_320_000), (281_000, 4_321_000)])])
+    return gpd.GeoDataFrame({"id": ["r"], "speed_km_h": [50.0]} | columns, geometry=lines, crs=UTM18)
+
+
+BOW = Polygon([(280_000, 4_320_000), (281_000, 4_321_000), (281_000, 4_320_000), (280_000, 4_321_000)])
+
+
+@pytest.mark.parametrize(
+    ("layer", "kind", "expected"),
+    [
+        (zones(geometry=[BOW, zones().geometry[1]]), "hazards", "invalid geometry (Self-intersection) at id a"),
+        (zones(probability=[0.2, 1.2]), "hazards", "must be between 0 and 1, is 1.2 at id b"),
+        (zones(buffer_m=[100, -5]), "exclusions", "must be a finite number, at least 0, is -5 at id b"),
+        (zones(geometry=zones().centroid), "parcels", "Point at id a, b, a polygon is needed"),
+        (zones(geometry=[None, zones().geometry[1]]), "parcels", "no geometry at id a (every row needs a polygon)"),
+        (roads(geometry=[LineString()]), "roads", "no geometry at id r (every row needs a line)"),
+        (roads(geometry=[BOW]), "roads", "Polygon at id r, a line is needed"),
+        (roads(speed_km_h=["fast"]), "roads", "must be a finite number above 0, is 'fast' at id r"),
+        (roads(geometry=[LineString([(4_320_000, 280_000), (4_321_000, 281_000)])]), "roads", "look swapped at id r"),
+        (roads(geometry=[LineString([(-77.5, 39.0), (-77.4, 39.1)])]), "roads", "look like degrees"),
+        (zones().set_crs(None, allow_override=True), "exclusions", "has no CRS"),
+        (zones().iloc[:0], "hazards", "has no rows"),
+        (hubs(volatile_mw=[1, 0, 2]), "clusters", "must be a finite number above 0, is 0 at id sterling"),
+    ],
+)
+def test_one_fault_of_a_road_or_a_zone_one_finding(layer: gpd.GeoDataFrame, kind: str, expected: str) -> None:
+    found = messages(layer, kind=kind)
+    assert len(found) == 1, found
+    assert expected in found[0]
+
+
+@pytest.mark.filterwarnings("ignore:.*(Column names|Normalized)")
+def test_every_format_brings_the_same_layer_back(tmp_path: Path) -> None:
+    layer = zones(probability=[0.1, 0.0])
+    layer.to_file(tmp_path / "one.gpkg")
+    layer.to_parquet(tmp_path / "two.parquet")
+    layer.to_file(tmp_path / "three.shp")
+    layer.to_crs("EPSG:4326").to_file(tmp_path / "four.geojson")  # GeoJSON is in WGS 84 by its standard
+    for name in ("one", "two", "three", "four"):
+        found = load_layer(find_layer(tmp_path, name), kind="hazards")
+        assert list(found["probability"]) == [0.1, 0.0]
+        # formats orient polygons differently
+        assert (found.to_crs(UTM18).bounds - layer.bounds).abs().to_numpy().max() < 0.05, name
+
+
+@pytest.mark.filterwarnings("ignore:.*(Column names|Normalized)")
+def test_names_that_a_shapefile_cuts_are_restored(tmp_path: Path) -> None:
+    hubs().to_file(tmp_path / "hubs.shp")
+    assert "setup_cost" in gpd.read_file(tmp_path / "hubs.shp")
+    found = load_layer(tmp_path / "hubs.shp", kind="hubs")
+    assert list(found["setup_cost_usd_per_a"]) == [45000.0, 34000.0, 25000.0]
+    assert list(found["storage_slots"]) == [6, 6, 4.5]
+
+
+def test_two_files_that_could_be_meant_are_named(tmp_path: Path) -> None:
+    hubs().to_file(tmp_path / "hubs.gpkg")
+    hubs().to_parquet(tmp_path / "hubs.parquet")
+    with pytest.raises(InputError, match=r"several files could be meant: hubs\.gpkg, hubs\.parquet"):
+        find_layer(tmp_path, "hubs")
+    with pytest.raises(InputError, match=r"roads.gpkg: no such file"):
+        load_layer(find_layer(tmp_path, "roads"), kind="roads")
