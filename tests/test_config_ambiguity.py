@@ -111,7 +111,7 @@ def test_default_is_nominal_and_reads_back(tmp_path: Path) -> None:
         (
             "ambiguity:\n  kind: intersection\n  sets:\n    - {kind: moments}\n    - {kind: kullback_leibler}",
             [
-                "study.yaml:7:8: ambiguity.sets.0: bounds no moment",
+                "study.yaml:7:7: ambiguity.sets.0: bounds no moment",
                 "study.yaml:8:8: ambiguity.sets.1.kind: 'kullback_leibler' is no kind of ambiguity set",
             ],
         ),

@@ -87,12 +87,13 @@ def reachable(ambiguity: AmbiguitySet, probability: xr.DataArray) -> npt.NDArray
 
 
 def _by_program(ambiguity: AmbiguitySet, probability: xr.DataArray) -> Nature:
-    check_not_empty(ambiguity, probability)
     shape = polytope(ambiguity, probability)
 
     def answer(value: Vector) -> Vector:
         found = maximise(shape, value)
-        assert found is not None, "checked above"
+        if found is None:
+            check_not_empty(ambiguity, probability)  # says which sets have nothing in common
+            raise AssertionError("an empty polytope was found not to be empty")
         return found
 
     return answer

@@ -139,7 +139,6 @@ def _(ambiguity: Wasserstein, probability: xr.DataArray) -> Polytope:
     count, moved = len(probability), len(row)
     column = np.arange(moved)
     of_origin = sp.csr_array((np.ones(moved), (row, column)), shape=(len(origin), moved))
-    # a budget of zero also forbids what rounding would let through
     spent = sp.csr_array(cost[row, target].astype(float)[None, :])
     return Polytope(
         base=np.zeros(count),

@@ -111,11 +111,14 @@ def solve_extensive(
             listen=listen if master.explicit else None,
         )
 
+    def tell(lower: float, upper: float) -> None:
+        listen(time.perf_counter() - began, lower, upper)
+
     first = None if start is None else blocks.first_stage_columns(start)
     if master.explicit:
         outcome = attempt(master.problem(), gap, first)
     else:
-        outcome = _with_cuts(master, blocks, (risk, ambiguity), gap, first, attempt, ask)
+        outcome = _with_cuts(master, blocks, (risk, ambiguity), gap, first, attempt, ask, tell)
     problem = master.problem()
     if outcome.status == "infeasible":
         raise InfeasibleError("no plan satisfies every row of the program")
@@ -165,6 +168,7 @@ def _with_cuts(
     start: Vector | None,
     attempt: Callable[[MatrixProblem, float, Vector | None], Outcome],
     ask: Executor | None,
+    tell: Callable[[float, float], None],
 ) -> Outcome:
     """The best plan and bound of the extensive form whose risk-set cuts are found on the way."""
     n = len(blocks.first_stage.cost)
@@ -190,6 +194,7 @@ def _with_cuts(
         value = float(blocks.first_stage.cost @ x) + blocks.first_stage.constant + float(weights @ cost)
         if value < upper:
             upper, best = value, x
+        tell(lower, upper)
         done = relative_gap(lower, upper) <= gap or outcome.status != "optimal"
         # a plan that is met again is judged rightly by its cut: what is left is the search's own gap
         if not done and not master.learn_weights(cost.values):

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from drofcm.blocks.dro import read_dro
 from drofcm.blocks.smps import read_smps
+from drofcm.risk.ambiguity import AmbiguitySet, Nominal
 from drofcm.risk.measures import CVaR, Expectation
 from drofcm.solve.checkpoint import expect
 from drofcm.solve.method import solve_blocks
@@ -19,6 +21,7 @@ def solve_smps(
     *,
     stochastic: Path | None = None,
     reading: Any = "standard",
+    dro: Path | None = None,
     cvar: float = 0.0,
     alpha: float = 0.9,
     checkpoint: Path | None = None,
@@ -35,6 +38,8 @@ def solve_smps(
         The .sto file, where its name differs.
     reading
         What a scenario changes; see `drofcm.read_smps`.
+    dro
+        A .dro file: nominal probabilities and the Wasserstein ball around them; see `drofcm.read_dro`.
     cvar, alpha
         Weight and confidence level of CVaR; the expectation has the rest of the weight.
     checkpoint
@@ -51,4 +56,8 @@ def solve_smps(
     """
     expect(checkpoint, resume)
     blocks = read_smps(file, stochastic=stochastic, reading=reading)
-    return solve_blocks(blocks, (1 - cvar) * Expectation() + cvar * CVaR(alpha), checkpoint=checkpoint, **settings)
+    ambiguity: AmbiguitySet = Nominal()
+    if dro is not None:
+        blocks, ambiguity = read_dro(dro, blocks)
+    risk = (1 - cvar) * Expectation() + cvar * CVaR(alpha)
+    return solve_blocks(blocks, risk, ambiguity, checkpoint=checkpoint, **settings)

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 from smps_files import write
+from typer.testing import CliRunner
 
 import drofcm as dro
+from drofcm.cli import app
 from drofcm.core.errors import InputError
 
 # instance -> reading of the stochastic file -> optimum
@@ -31,6 +33,26 @@ def test_published_optima(benchmarks: Path, name: str, reading: Any, method: Any
     assert result.objective == pytest.approx(OPTIMA[name, reading], abs=2e-6)
     assert result.lower_bound == pytest.approx(OPTIMA[name, reading], abs=2e-5)
     assert int((blocks.probability > 0).sum()) == 5
+
+
+@pytest.mark.benchmarks
+def test_from_the_command_line(benchmarks: Path) -> None:
+    stem = benchmarks / "dsp_dro" / "drslp_5_5_5_5"
+    arguments = [
+        "smps",
+        str(stem),
+        "--dro",
+        f"{stem}.dro",
+        "--reading",
+        "core",
+        "--method",
+        "extensive",
+        "--gap",
+        "1e-7",
+    ]
+    told = CliRunner().invoke(app, arguments)
+    assert told.exit_code == 0, told.output
+    assert "5.602" in told.output
 
 
 # ---- the reader -----------------------------------------------------------------------------------------------------
