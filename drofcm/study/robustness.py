@@ -103,6 +103,8 @@ def run_robustness(
     inputs = {name: digest_files(own.sources.files) for name, own in (("planner", planner), ("truth", truth))}
     # more repetitions are more cells of the same experiment
     size = {key: value for key, value in asdict(design).items() if key not in ("repetitions", "fresh")}
+    size |= {key: float(size[key]) for key in ("gap", "time_limit") if size[key] is not None}
+    size["multiples"] = [float(multiple) for multiple in design.multiples]
     plans = {"design": size, "planner": resolved(planner.study), "inputs": inputs["planner"]}
     tests = {"fresh": design.fresh, "truth": resolved(truth.study), "inputs": inputs["truth"]}
     version = {"drofcm": metadata.version("drofcm")}
