@@ -321,7 +321,9 @@ def stability(
             time_limit=time_limit,
             progress=status.update,
         )
-    table = Table("ensemble", "events", "k$/a in sample", "proven", "out of sample", "promise", title="Stability")
+    table = Table(
+        "ensemble", "events", "in sample", "lower bound", "out of sample", "in - out", title="Cost of plans, k$/a"
+    )
     for name, row in found.table.iterrows():
         costs = (f"{row[column] / 1e3:,.1f}" for column in ("in_sample", "lower_bound", "out_of_sample", "promise"))
         table.add_row(str(name), f"{row['scenarios']:.0f}", *costs)

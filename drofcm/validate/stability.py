@@ -71,8 +71,8 @@ class Stability:
     def __str__(self) -> str:
         return (
             f"{len(self.table)} ensembles: costs spread by {self.in_sample_spread:.2%} in sample and by "
-            f"{self.out_of_sample_spread:.2%} out of sample ({self.truth}); plans promise {self.bias:+.2%} of what "
-            f"they cost; searches ended within {self.unproven:.2%}"
+            f"{self.out_of_sample_spread:.2%} out of sample ({self.truth}); what plans promise lies {self.bias:+.2%} "
+            f"from what they cost; searches ended within {self.unproven:.2%}"
         )
 
 
