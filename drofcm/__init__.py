@@ -2,6 +2,7 @@
 
 from drofcm.blocks.smps import read_smps
 from drofcm.core.errors import DrofcmError, Finding, InfeasibleError, InputError, ModelError, SolveError
+from drofcm.data import load_trace
 from drofcm.dsl.program import TwoStageProgram, solve
 from drofcm.dsl.stage import Stage
 from drofcm.risk.ambiguity import Nominal
@@ -25,6 +26,7 @@ __all__ = [
     "Stage",
     "TwoStageProgram",
     "WorstCase",
+    "load_trace",
     "read_smps",
     "reduce_scenarios",
     "solve",
