@@ -274,7 +274,7 @@ def _find_following(
 ) -> None:
     """Fill in the nearest member that is left besides ``nearest``, and how far it is; infinite if there is none."""
     for some in _batches(members, 256):
-        rows = cost.rows(some).copy()
+        rows = cost.rows(some)
         rows[:, ~left] = math.inf
         rows[np.arange(len(some)), nearest[some]] = math.inf
         following[some] = rows.argmin(axis=1)

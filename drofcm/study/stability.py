@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,6 @@ from drofcm.validate.stability import Stability, stability
 
 __all__ = ["study_stability"]
 
-Prepare = Callable[[xr.Dataset], xr.Dataset]
-
 
 def study_stability(
     path: Path | str,
@@ -28,7 +26,7 @@ def study_stability(
     drawn: int | None = None,
     repeats: int = 5,
     reference: int = 100,
-    over: str = "shock energised",
+    over: str | Sequence[str] | None = None,
     reduction: Mapping[str, Any] | None = None,
     gap: float | None = None,
     time_limit: float | None = None,
@@ -49,8 +47,8 @@ def study_stability(
     reference
         Events, with the study's own seed, that every plan is evaluated on.
     over, reduction
-        What distance is measured by, and settings of `drofcm.reduce_scenarios` in place of keeping classes and their
-        tails.
+        What distance is measured by (shocks and what is energised, if they differ between events), and settings of
+        `drofcm.reduce_scenarios` in place of keeping classes and their tails.
     gap, time_limit
         Of each search, in place of the study's.
     progress
@@ -71,7 +69,7 @@ def study_stability(
         tell(f"drawing ensemble {number}")
         data = _drawn(opened, Path(path).parent, opened.study.seed + number, drawn).data
         if drawn > scenarios:
-            data = reduce_scenarios(data, scenarios, over=over, **settings).data
+            data = reduce_scenarios(data, scenarios, over=over or _differing(data), **settings).data
         programs[str(number)] = demand_shock.program(data)
     tell("drawing the reference")
     truth = demand_shock.program(_drawn(opened, Path(path).parent, opened.study.seed, reference).data)
@@ -100,6 +98,11 @@ def _check(study: StudyFile, scenarios: int, drawn: int, repeats: int, reference
             Finding("drawn", f"{drawn} events cannot be reduced to {scenarios}", "draw more, or keep fewer")
         )
     return findings
+
+
+def _differing(data: xr.Dataset) -> list[str]:
+    """Which of what an event does is not the same in all events."""
+    return [name for name in ("shock", "energised") if bool((data[name] != data[name].isel(scenario=0)).any())]
 
 
 def _drawn(opened: Assembly, folder: Path, seed: int, scenarios: int) -> Assembly:

@@ -172,9 +172,13 @@ def _check_alike(results: Mapping[str, Result]) -> list[Finding]:
     return [
         Finding(f"programs[{name!r}]", f"its first stage has other variables or labels than that of {first!r}")
         for name, other in others
-        if other.first_stage.variables.keys() != one.first_stage.variables.keys()
-        or not all(index.equals(one.first_stage.indexes[dim]) for dim, index in other.first_stage.indexes.items())
+        if not _alike(one.first_stage, other.first_stage)
     ]
+
+
+def _alike(one: xr.Dataset, other: xr.Dataset) -> bool:
+    dims = [{name: array.dims for name, array in own.variables.items()} for own in (one, other)]
+    return dims[0] == dims[1] and all(index.equals(one.indexes[dim]) for dim, index in other.indexes.items())
 
 
 def _spread(costs: pd.Series) -> float:

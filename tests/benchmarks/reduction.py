@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import os
 import resource
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -171,17 +172,10 @@ def choices(
 
     repeats = arguments.repeats
     yield "random", random, repeats
-    yield "random by class", random_by_class, repeats
-    yield (
-        "random, redistributed",
-        lambda n: redistribute(data, random(n)["scenario"].values, over=over).data["probability"],
-        repeats,
-    )
     yield "forward", reduced(over=over), 1
-    yield "backward", reduced(over=over, method="backward"), 1
-    yield "k-medoids", reduced(over=over, method="k-medoids"), 1
     yield "forward, classes", reduced(over=over, classes="event_class"), 1
     yield "forward, classes and tails", reduced(over=over, classes="event_class", tail=0.1), 1
+    yield "random by class", random_by_class, repeats
     began = time.perf_counter()
     idle = events.recourse_cost(nothing)
     print(f"cost of doing nothing: {time.perf_counter() - began:.1f} s")
@@ -214,6 +208,13 @@ def choices(
         "forward on data and plan costs, classes, risk",
         reduced(over=f"{over} plan_cost", classes="event_class", severity=mean, risk=risk),
         1,
+    )
+    yield "backward", reduced(over=over, method="backward"), 1
+    yield "k-medoids", reduced(over=over, method="k-medoids"), 1
+    yield (
+        "random, redistributed",
+        lambda n: redistribute(data, random(n)["scenario"].values, over=over).data["probability"],
+        repeats,
     )
 
 
@@ -265,6 +266,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--workers", type=int, default=None)
     arguments = parser.parse_args()
+    sys.stdout.reconfigure(line_buffering=True)
     {"speed": speed, "decision": decision}[arguments.what](arguments)
 
 
