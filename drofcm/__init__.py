@@ -3,6 +3,7 @@
 from drofcm.blocks.dro import read_dro
 from drofcm.blocks.smps import read_smps
 from drofcm.core.errors import DrofcmError, Finding, InfeasibleError, InputError, ModelError, SolveError
+from drofcm.data import load_trace
 from drofcm.dsl.program import TwoStageProgram, solve
 from drofcm.dsl.stage import Stage
 from drofcm.risk.ambiguity import (
@@ -51,6 +52,7 @@ __all__ = [
     "cross_validate",
     "evaluate",
     "expected_value_of_perfect_information",
+    "load_trace",
     "optimality_gap",
     "out_of_sample",
     "paired_differences",

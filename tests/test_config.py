@@ -75,6 +75,29 @@ def test_misspelt_key_is_pointed_at(tmp_path: Path) -> None:
             id="shares",
         ),
         pytest.param(
+            "events: {shares: {surge: 0.35, storm: 0.15}}",
+            "study.yaml:5:10: events.shares: a share is on storms, but weather is null "
+            "(weather: {} takes the defaults)",
+            id="storm-without-weather",
+        ),
+        pytest.param(
+            "events: {weather: {}}",
+            "study.yaml:5:10: events.weather: no share is on storms, but weather is given "
+            "(give storm a share, or remove weather)",
+            id="weather-without-storm",
+        ),
+        pytest.param(
+            "events: {matrix: m.csv, fault_lines: ['1-2']}",
+            "study.yaml:5:25: events.fault_lines: has no effect: the matrix says what happens "
+            "(remove fault_lines or matrix)",
+            id="matrix-and-lines",
+        ),
+        pytest.param(
+            "catalogue: {contracts: [{technology: ups, modules: 1}, {technology: ups, modules: 2}]}",
+            "study.yaml:5:56: catalogue.contracts.1: 'ups' is listed twice (keep one)",
+            id="contract-twice",
+        ),
+        pytest.param(
             "feeder:\n  voltage_minimum_pu: 1.06",
             "study.yaml:6:3: feeder.voltage_minimum_pu: 1.06 is not below voltage_maximum_pu 1.05 "
             "(exchange or correct the two limits)",

@@ -14,7 +14,7 @@ from drofcm.core.dims import SCENARIO
 from drofcm.core.errors import Finding, raise_if_any, shorten
 from drofcm.core.units import Quantity, check_quantities, labels_where
 
-__all__ = ["aggregate", "check", "check_labelled", "seconds_of", "step_statistics"]
+__all__ = ["aggregate", "check", "check_labelled", "coarsen", "seconds_of", "step_statistics"]
 
 _PROBABILITY = Quantity("1", (SCENARIO,), "probability given an event", lower=0, upper=1)
 _STEP_LENGTH = Quantity("h", ("time",), "length of the step", lower=0, above=True)
@@ -106,6 +106,51 @@ def aggregate(trace: xr.DataArray, step_length: xr.DataArray) -> xr.Dataset:
     for variable in out.data_vars.values():
         variable.attrs.update({key: trace.attrs[key] for key in ("units",) if key in trace.attrs})
     return out
+
+
+def coarsen(steps: xr.Dataset, step_length: xr.DataArray, longer: xr.DataArray) -> xr.Dataset:
+    """Aggregate once more, to longer steps: what `aggregate` to the longer steps would have given.
+
+    Parameters
+    ----------
+    steps
+        ``mean``, ``high`` and ``low`` over (..., time), as `aggregate` returns them.
+    step_length
+        Their steps, h over (time).
+    longer
+        Steps that each consist of whole steps of ``step_length``, h over (time).
+
+    Returns
+    -------
+    xarray.Dataset
+        ``mean`` (which keeps the energy), ``high`` and ``low`` (which keep the extremes within a second) over the
+        longer steps.
+
+    Raises
+    ------
+    InputError
+        If steps are not whole seconds, or an edge of the longer steps is no edge of the shorter ones.
+    """
+    short, findings = seconds_of(step_length)
+    wide, more = seconds_of(longer)
+    findings += [Finding("longer", finding.what, finding.fix) for finding in more]
+    if not findings:
+        edges, wanted = np.cumsum(short), np.cumsum(wide)
+        astray = wanted[~np.isin(wanted, edges)]
+        if len(astray) or edges[-1] != wanted[-1]:
+            what = f"edges at {shorten(astray)} s fall within shorter steps" if len(astray) else "end earlier or later"
+            findings.append(Finding("longer", what, "each longer step is made of whole shorter ones"))
+    raise_if_any(findings)
+    begin = np.searchsorted(np.cumsum(short), np.cumsum(wide) - wide, side="right")
+    out = {}
+    for name, reduce in (("mean", np.add), ("high", np.maximum), ("low", np.minimum)):
+        others = [dim for dim in steps[name].dims if dim != "time"]
+        values = steps[name].transpose(*others, "time").values
+        values = values * short if name == "mean" else values
+        joined = reduce.reduceat(values, begin, axis=-1)
+        out[name] = ((*others, "time"), joined / wide if name == "mean" else joined, steps[name].attrs)
+    coords = {name: coord for name, coord in steps.coords.items() if "time" not in coord.dims}
+    return xr.Dataset(out, coords={**coords, "time": longer["time"]})
 
 
 def step_statistics(

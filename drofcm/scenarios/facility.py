@@ -31,6 +31,7 @@ __all__ = ["Facility", "cluster_load", "day_of_requests", "facility_load", "pool
 
 Floats = npt.NDArray[np.float64]
 
+# from the level of a service to the middle of 0.3 to 0.5 of peak, where a stall leaves it
 _STALL_DEPTH = 0.55
 _DAY_S = 86_400.0
 _BUSIEST_HOUR = 14.0

@@ -74,6 +74,16 @@ class TrainingJob:
     idle: tuple[float, float] = _IDLE
     plateau: tuple[float, float] = _PLATEAU
 
+    def __post_init__(self) -> None:
+        """Refuse durations, shares and ranges that cannot be."""
+        bounds = {"busy_s": (0.5, np.inf), "dip_s": (0.5, np.inf), "brief": (0, 1), "stops": (0, 1 - self.brief)}
+        bounds |= {"busy_spread": (0, np.inf), "dip_spread": (0, np.inf)}
+        findings = _outside(self, bounds)
+        for name, (low, high) in (("idle", self.idle), ("plateau", self.plateau)):
+            if not 0 <= low <= high <= 1:
+                findings.append(Finding(f"TrainingJob.{name}", f"must rise within 0 and 1, got ({low:g}, {high:g})"))
+        raise_if_any(findings)
+
 
 @dataclass(frozen=True)
 class InferenceService:
@@ -96,6 +106,19 @@ class InferenceService:
     memory: float
     skew: float = 0.0
     stall_every_s: float = np.inf
+
+    def __post_init__(self) -> None:
+        """Refuse levels, spreads and memories that cannot be."""
+        bounds = {"level": (0, 1), "spread": (0, 1), "memory": (0, 0.999), "skew": (0, 2), "stall_every_s": (1, np.inf)}
+        raise_if_any(_outside(self, bounds))
+
+
+def _outside(process: TrainingJob | InferenceService, bounds: Mapping[str, tuple[float, float]]) -> list[Finding]:
+    return [
+        Finding(f"{type(process).__name__}.{name}", f"must be within {low:g} and {high:g}, got {value:g}")
+        for name, (low, high) in bounds.items()
+        if not low <= (value := float(getattr(process, name))) <= high
+    ]
 
 
 TRAINING_JOBS: Final[Mapping[str, TrainingJob]] = MappingProxyType(
@@ -332,9 +355,9 @@ _Kind = TypeVar("_Kind", TrainingJob, InferenceService)
 
 
 def _check_kind(name: str, kind: str | _Kind, known: Mapping[str, _Kind]) -> list[Finding]:
-    if not isinstance(kind, str):
+    if isinstance(kind, type(next(iter(known.values())))):
         return []
-    return [] if kind in known else [Finding(name, f"unknown {name} {kind!r}", suggest(kind, known))]
+    return [] if str(kind) in known else [Finding(name, f"unknown {name} {kind!r}", suggest(str(kind), known))]
 
 
 def check_processes(job: str | TrainingJob, service: str | InferenceService) -> list[Finding]:

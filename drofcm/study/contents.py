@@ -113,6 +113,14 @@ def _assumptions(study: StudyFile, layers: Mapping[str, gpd.GeoDataFrame]) -> It
         )
     else:
         yield "Events and their probabilities were read from a file given with the study."
+    if study.plants:
+        output = sum(plant.output_mw for plant in study.plants)
+        yield (
+            f"Existing generators ({output:g} MW) carry load of their own bus: when one trips that load comes, and a "
+            "bus that is cut off loses them."
+        )
+    if study.events.weather is not None:
+        yield "Gusts, fragility of lines and hubs, trips of generators and slow roads in storms: engineering judgement."
     yield f"{study.events.rate_per_year:g} events a year, each met with all modules ready at their hubs."
     yield (
         "Voltages and flows are linear (LinDistFlow, without losses); no switch is thrown, so what a fault cuts off "

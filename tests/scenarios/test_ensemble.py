@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from drofcm.core.errors import InputError, errors_of
-from drofcm.scenarios.ensemble import aggregate, check
+from drofcm.scenarios.ensemble import aggregate, check, coarsen
 
 
 def steps_of(seconds: list[int] | list[float]) -> xr.DataArray:
@@ -159,3 +159,34 @@ def test_faults_are_found_together_and_a_lost_recipe_is_a_warning(ensemble: xr.D
     findings = check(broken)
     assert len(errors_of(findings)) == 3
     assert [finding.severity for finding in findings].count("warning") == 2
+
+
+@given(st.lists(st.lists(st.integers(1, 20), min_size=1, max_size=4), min_size=1, max_size=5), st.integers(0, 99))
+def test_steps_made_longer_are_those_of_the_trace(groups: list[list[int]], seed: int) -> None:
+    """Seconds to steps to longer steps is seconds to longer steps: energy and extremes survive every resampling."""
+    short, wide = [length for group in groups for length in group], [sum(group) for group in groups]
+    values = np.random.default_rng(seed).normal(size=(2, sum(short)))
+    trace = xr.DataArray(values, dims=("node", "second"), attrs={"units": "MW"})
+    twice = coarsen(aggregate(trace, steps_of(short)), steps_of(short), steps_of(wide))
+    once = aggregate(trace, steps_of(wide))
+    for name in ("mean", "high", "low"):
+        assert twice[name].values == pytest.approx(once[name].values, abs=1e-12)
+        assert twice[name].attrs["units"] == "MW"
+
+
+@pytest.mark.parametrize("length", [1, 60, 3600])
+def test_a_ramp_within_a_second_survives_any_step(length: int) -> None:
+    values = np.zeros(7200)
+    values[1234:1300] = 5.0
+    out = aggregate(xr.DataArray(values, dims="second", attrs={"units": "MW"}), steps_of([length] * (7200 // length)))
+    assert float((out["high"] - out["low"]).max()) == (0 if length == 1 else 5)
+    assert float(out["high"].max()) == 5
+    assert float((out["mean"] * length).sum()) == pytest.approx(5 * 66)
+
+
+def test_longer_steps_must_be_made_of_shorter_ones() -> None:
+    steps = aggregate(xr.DataArray(np.arange(60.0), dims="second"), steps_of([20, 20, 20]))
+    with pytest.raises(InputError, match="edges at 30 s fall within shorter steps"):
+        coarsen(steps, steps_of([20, 20, 20]), steps_of([30, 30]))
+    with pytest.raises(InputError, match="end earlier or later"):
+        coarsen(steps, steps_of([20, 20, 20]), steps_of([20, 20]))

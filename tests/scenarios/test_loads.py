@@ -9,7 +9,15 @@ import pandas as pd
 import pytest
 
 from drofcm.core.errors import InputError
-from drofcm.scenarios.loads import INFERENCE_SERVICES, TRAINING_JOBS, inference_load, ramp_figures, training_load
+from drofcm.scenarios.loads import (
+    INFERENCE_SERVICES,
+    TRAINING_JOBS,
+    InferenceService,
+    TrainingJob,
+    inference_load,
+    ramp_figures,
+    training_load,
+)
 
 TRACES = 120
 FIGURES = (
@@ -145,6 +153,17 @@ def test_same_generator_state_same_trace() -> None:
         first, again, other = (process(500, rng=np.random.default_rng(seed)) for seed in (1, 1, 2))
         assert first.identical(again)
         assert not np.array_equal(first, other)
+
+
+def test_processes_that_cannot_be_are_refused() -> None:
+    with pytest.raises(InputError) as caught:
+        TrainingJob(busy_s=0, dip_s=20, brief=0.6, stops=0.5, idle=(0.3, 0.1))
+    assert len(caught.value.findings) == 3
+    assert "TrainingJob.stops: must be within 0 and 0.4, got 0.5" in str(caught.value)
+    with pytest.raises(InputError, match=r"InferenceService\.memory: must be within 0 and 0\.999, got 1"):
+        InferenceService(level=0.9, spread=0.1, memory=1.0)
+    with pytest.raises(InputError, match="unknown job"):
+        training_load(10, rng=np.random.default_rng(0), job=INFERENCE_SERVICES["llama_8b"])  # type: ignore[arg-type]
 
 
 def test_bad_arguments_are_found_together() -> None:
