@@ -83,7 +83,7 @@ def assemble(study: StudyFile, folder: Path, where: Where = dotted) -> Assembly:
     load = _load(study, feeder)
     events = _events(study, sources, steps)
     live = _live(feeder, events)
-    nodes = _nodes(study, feeder, load["base_load"], live)
+    nodes = _nodes(study, feeder, load, live)
     hazards = _hazards(study, sources, events)
     parts = [
         xr.Dataset({"step_length": steps, "energised": live}),
@@ -170,10 +170,10 @@ def _live(feeder: Feeder, events: xr.Dataset) -> xr.DataArray:
     return _array("energised", energised(feeder, out))
 
 
-def _nodes(study: StudyFile, feeder: Feeder, base_load: xr.DataArray, live: xr.DataArray) -> list[str]:
-    """The data centres, and every bus with load that some event cuts off, in the order of the feeder."""
+def _nodes(study: StudyFile, feeder: Feeder, load: xr.Dataset, live: xr.DataArray) -> list[str]:
+    """The data centres, and every bus with load, if only reactive, that some event cuts off, as the feeder has them."""
     centres = {centre.bus for centre in study.data_centres}
-    cut_off = ((live == 0).any("scenario") & (base_load > 0)).values
+    cut_off = ((live == 0).any("scenario") & ((load["base_load"] > 0) | (load["base_reactive"] != 0))).values
     return [str(bus) for bus, cut in zip(feeder.bus, cut_off, strict=True) if cut or bus in centres]
 
 
