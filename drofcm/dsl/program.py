@@ -28,6 +28,7 @@ from drofcm.risk.weights import check_probability
 from drofcm.solve.extensive import Progress, infeasibility_listing
 from drofcm.solve.method import Method, evaluate_blocks, solve_blocks
 from drofcm.solve.result import Result
+from drofcm.solve.spread import spread
 
 __all__ = ["TwoStageProgram", "solve"]
 
@@ -164,6 +165,8 @@ class TwoStageProgram:
         ------
         ModelError
             If a stage breaks a rule of the language, scenarios are coupled, or a stage function is not pure.
+        SolveError
+            If the cluster has no worker.
         """
         count = self.data.sizes[SCENARIO]
         size = chunk if chunk is not None else _CHUNK
@@ -173,11 +176,7 @@ class TwoStageProgram:
         if chunk is None and self._assembled is not None and _are(self._assembled[0], made_of):
             return self._assembled[1]
         parts = [self._part(slice(begin, begin + size)) for begin in range(0, count, size)]
-        if client is None:
-            chunks = [part._assemble() for part in parts]
-        else:
-            chunks = client.gather(client.map(_assembled, parts, pure=False))
-        joined = join(chunks, self.probability)
+        joined = join(spread(_assembled, parts, client, workers=1), self.probability)
         if chunk is None:
             self._assembled = (made_of, joined)
         return joined
@@ -367,8 +366,16 @@ class TwoStageProgram:
             except ModelError:
                 raise
             except (ValueError, KeyError, AttributeError, TypeError) as error:
-                raise ModelError(f"in the {kind}, {_where(error, function)}: {error}") from error
+                hint = self._hint(error) if kind == "first stage" else ""
+                raise ModelError(f"in the {kind}, {_where(error, function)}: {error}{hint}") from error
             return stage.cost(cost), stage.terms
+
+    def _hint(self, error: Exception) -> str:
+        """What a first stage that asks for something uncertain is told."""
+        missing = error.name if isinstance(error, AttributeError) else error.args[0] if error.args else None
+        if missing in self.data and SCENARIO in self.data[missing].dims:
+            return f" ({missing!r} is uncertain: the first stage sees nothing that has the dimension {SCENARIO!r})"
+        return ""
 
     def _extract(self, declared: _Declared) -> TwoStageBlocks:
         return extract(

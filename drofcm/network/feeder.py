@@ -255,7 +255,7 @@ def _loops(graph: nx.MultiGraph[str], name: str) -> Iterator[Finding]:
         others = [tree.edges[pair]["line"] for pair in itertools.pairwise(around)]
         yield Finding(
             f"feeder {name!r}, line {line!r}",
-            f"closes a loop with line {shorten(others)}" if others else "both ends are the same bus",
+            f"closes a loop with line {shorten(others, most=40)}" if others else "both ends are the same bus",
             "the feeder must be radial: leave one line of the loop open, that is, out of the table",
         )
 

@@ -118,7 +118,8 @@ def _events(data: xr.Dataset) -> Iterator[Finding]:
     crossed = (data["shock"] > data["shock_high"] + _TOLERANCE) | (data["shock"] < data["shock_low"] - _TOLERANCE)
     if bool(crossed.any()):
         yield Finding("data['shock_high']", f"the mean lies outside its step's extremes at {labels_where(crossed)}")
-    cut = (data["energised"] == 0).any("scenario") & (data["base_load"] > 0)
+    loaded = (data["base_load"] > 0) | (data["base_reactive"] != 0)
+    cut = (data["energised"] == 0).any("scenario") & loaded
     missing = data.indexes["bus"][cut.values].difference(buses)
     if len(missing):
         yield Finding(
@@ -224,7 +225,7 @@ _RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
     (("probability",), _probabilities),
     (("stabilise_within", "step_length"), _horizon),
     (("hub_forced_in", "hub_forced_out", "hub_minimum", "hub_maximum"), _hubs),
-    (("shock", "shock_high", "shock_low", "base_load", "energised", "requirement"), _events),
+    (("shock", "shock_high", "shock_low", "base_load", "base_reactive", "energised", "requirement"), _events),
     (("stores", "absorbs", "travels"), _technologies),
     (("v_base", "v_min", "v_max", "monitored_bus"), _voltages),
     (("flow_base", "flow_base_reactive", "rating", "monitored_line"), _flows),

@@ -26,7 +26,7 @@ from drofcm.core.dims import SCENARIO
 from drofcm.core.errors import SolveError
 from drofcm.solve.subproblem import Answer, Request, Subproblem
 
-__all__ = ["Executor", "executor", "process_pool", "settle", "without_interrupts"]
+__all__ = ["Executor", "executor", "process_pool", "settle", "wait_for_worker", "without_interrupts"]
 
 _ATTEMPTS = 5
 """How often in a row the workers may fail before anything is answered."""
@@ -279,7 +279,7 @@ class _OnDask:
 
     def __init__(self, client: Any, first_stage: FirstStage, scenarios: Sequence[Numbered]) -> None:
         self._client = client
-        threads = [worker["nthreads"] for worker in self._wait_for_worker()]
+        threads = [worker["nthreads"] for worker in wait_for_worker(client)]
         self.workers = max(1, len(threads))
         count = min(len(scenarios), max(1, sum(threads)) * _BATCHES_PER_WORKER)
         self._blocks = [_Block(first_stage, tuple(scenarios[k::count])) for k in range(count)]
@@ -302,7 +302,7 @@ class _OnDask:
         done: dict[int, Any] = {}
         failures = 0
         while work:
-            self._wait_for_worker()
+            wait_for_worker(self._client)
             lost: dict[int, tuple[Any, ...]] = {}
             futures = {k: self._submit(function, k, arguments) for k, arguments in work.items()}
             try:
@@ -339,21 +339,28 @@ class _OnDask:
             except TimeoutError:
                 if future.done():
                     raise
-            self._wait_for_worker()
+            wait_for_worker(self._client)
 
-    def _wait_for_worker(self) -> list[Any]:
-        """The workers there are, as soon as there is one."""
-        deadline = time.monotonic() + _PATIENCE
-        while True:
-            with suppress(OSError):
-                workers = list(self._client.scheduler_info(n_workers=-1).get("workers", {}).values())
-                if workers:
-                    return workers
-            if self._client.status in ("closing", "closed"):
-                raise SolveError("the scheduler of the cluster is gone")
-            if time.monotonic() > deadline:
-                raise SolveError(f"the cluster has had no worker for {_PATIENCE:.0f} s")
-            time.sleep(0.2)
+
+def wait_for_worker(client: Any) -> list[Any]:
+    """The workers of a cluster, as soon as there is one.
+
+    Raises
+    ------
+    SolveError
+        If the scheduler is gone, or no worker comes.
+    """
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        with suppress(OSError):
+            workers = list(client.scheduler_info(n_workers=-1).get("workers", {}).values())
+            if workers:
+                return workers
+        if client.status in ("closing", "closed"):
+            raise SolveError("the scheduler of the cluster is gone")
+        if time.monotonic() > deadline:
+            raise SolveError(f"the cluster has had no worker for {_PATIENCE:.0f} s")
+        time.sleep(0.2)
 
 
 def _is_loss(error: Exception) -> bool:

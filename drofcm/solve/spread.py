@@ -10,7 +10,7 @@ import loky
 from loky.process_executor import BrokenProcessPool
 
 from drofcm.core.errors import SolveError
-from drofcm.solve.execution import process_pool, settle, without_interrupts
+from drofcm.solve.execution import process_pool, settle, wait_for_worker, without_interrupts
 
 __all__ = ["spread"]
 
@@ -40,10 +40,11 @@ def spread(function: Callable[[T], R], items: Sequence[T], client: Any = None, w
     Raises
     ------
     SolveError
-        If a worker process ends before it has answered.
+        If a worker process ends before it has answered, or the cluster has no worker.
     """
     items = list(items)
     if client is not None:
+        wait_for_worker(client)
         return list(client.gather(client.map(function, items, pure=False)))
     count = min(len(items), workers if workers is not None else loky.cpu_count())
     if count <= 1:

@@ -85,7 +85,7 @@ def assemble(study: StudyFile, folder: Path, where: Where = dotted) -> Assembly:
     live = _live(feeder, events)
     # what is there to be served: the generators at a bus stop when it is cut off
     gross = load["base_load"] + load["embedded_generation"] if study.plants else load["base_load"]
-    nodes = _nodes(study, feeder, gross, live)
+    nodes = _nodes(study, feeder, gross, load["base_reactive"], live)
     hazards = _hazards(study, sources, events)
     parts = [
         xr.Dataset({"step_length": steps, "energised": live}),
@@ -152,10 +152,12 @@ def _live(feeder: Feeder, events: xr.Dataset) -> xr.DataArray:
     return _array("energised", energised(feeder, out))
 
 
-def _nodes(study: StudyFile, feeder: Feeder, base_load: xr.DataArray, live: xr.DataArray) -> list[str]:
-    """Data centres, plants, and every bus with load that some event cuts off, in the order of the feeder."""
+def _nodes(
+    study: StudyFile, feeder: Feeder, gross: xr.DataArray, reactive: xr.DataArray, live: xr.DataArray
+) -> list[str]:
+    """Data centres, plants, and every bus with load, if only reactive, that an event cuts off; as the feeder has them."""
     centres = {centre.bus for centre in study.data_centres} | {plant.bus for plant in study.plants}
-    cut_off = ((live == 0).any("scenario") & (base_load > 0)).values
+    cut_off = ((live == 0).any("scenario") & ((gross > 0) | (reactive != 0))).values
     return [str(bus) for bus, cut in zip(feeder.bus, cut_off, strict=True) if cut or bus in centres]
 
 

@@ -6,7 +6,6 @@ bound of that search and the cost of the plan it found; so is the optimum itself
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,12 +13,12 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import xarray as xr
-from loky import ProcessPoolExecutor
 
 from drofcm.core.errors import Finding, InfeasibleError, InputError, SolveError, suggest
 from drofcm.problems import demand_shock
 from drofcm.risk.measures import RiskMeasure
 from drofcm.solve.result import Result
+from drofcm.solve.spread import spread
 
 __all__ = ["hub_criticality"]
 
@@ -96,20 +95,11 @@ def hub_criticality(
         _Task(data, hub, "out" if hub in opened else "in", risk, gap, time_limit, plan.first_stage) for hub in chosen
     ]
     rows = [
-        _row(task, bounds, plan, within) for task, bounds in zip(tasks, _solved(tasks, workers, client), strict=True)
+        _row(task, bounds, plan, within)
+        for task, bounds in zip(tasks, spread(_bounds, tasks, client, workers), strict=True)
     ]
     table = pd.DataFrame(rows).set_index("hub")
     return table.sort_values(["open", "extra_at_most"], ascending=[False, False], kind="stable")
-
-
-def _solved(tasks: list[_Task], workers: int | None, client: Any) -> list[tuple[float, float]]:
-    if client is not None:
-        return list(client.gather(client.map(_bounds, tasks, pure=False)))
-    count = min(len(tasks), workers or os.cpu_count() or 1)
-    if count <= 1:
-        return [_bounds(task) for task in tasks]
-    with ProcessPoolExecutor(count) as pool:
-        return list(pool.map(_bounds, tasks))
 
 
 def _bounds(task: _Task) -> tuple[float, float]:

@@ -62,6 +62,10 @@ MISTAKES: dict[str, tuple[Change, str]] = {
         lambda data: data.assign({name: put(name, 0.2, scenario=2, node="3", time=0)(data)[name] for name in SHOCKS}),
         "['shock']: there is a shock where the bus is cut off: scenario=2, node=3",
     ),
+    "capacitor cut off where no node is": (
+        lambda data: put("energised", 0, scenario=1, bus="2")(put("base_reactive", -0.1, bus="2")(data)),
+        "['node']: bus 2 has load and is cut off in some scenario, but is no node",
+    ),
     "hubs": (put("hub_minimum", 3), "['hub_minimum']: 3 hubs at least and 2 at most contradict each other"),
     "sponge": (put("absorbs", 1, fcm="generator"), "['absorbs']: absorbs without being a store: fcm=generator"),
     "voltage": (put("v_base", 0.85, bus="4"), "['v_base']: 1 buses violate their limits before the event"),

@@ -118,7 +118,8 @@ def test_first_stage_cannot_see_what_is_uncertain() -> None:
         assert "probability" not in data
         return plan(m, data) * data.demand.sum()
 
-    refused("first stage", "demand", first_stage=first)
+    refused("first stage", "'demand' is uncertain", first_stage=first)
+    refused("'demand' is uncertain", first_stage=lambda m, data: plan(m, data) * data["demand"].sum())
 
 
 def test_row_of_the_first_stage_holds_a_recourse_variable() -> None:
