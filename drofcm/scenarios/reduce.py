@@ -5,11 +5,16 @@ that can be done with the kept ones (Heitsch and Roemisch 2003, theorem 3.1). Cl
 then no probability leaves its class, so that rare classes keep their mass, and the severe part of each class can be a
 class of its own. The way back to the original scenarios is part of what is returned.
 
-By distance alone a tail is under-represented: little mass is moved far. What the ensemble is for can be said by
-``severity``, ``tail`` and ``risk``; and distance can be measured in costs instead of data, by reducing over a variable
-that holds what each scenario costs at a few plans (Keutchayan, Ortmann and Rei 2023, Problem-driven scenario
-clustering in stochastic optimization, Computational Management Science 20; Bertsimas and Mundru 2023,
-Optimization-based scenario reduction for data-driven two-stage stochastic optimization, Operations Research 71).
+Near in distance is not near in the decision. A kept scenario lies in the middle of those it stands for, so a strong
+reduction by distance between data makes events milder than they are, and under a risk measure of the tail the plan for
+it can be worse than one for a random subset. What the ensemble is for can be said by ``severity`` and ``risk``; best,
+distance is measured in costs: reduce over a variable (scenario, plan) that holds the recourse cost of every scenario at
+a few plans, unscaled (Keutchayan, Ortmann and Rei 2023, Problem-driven scenario clustering in stochastic optimization;
+Bertsimas and Mundru 2023, Optimization-based scenario reduction for data-driven two-stage stochastic optimization).
+One instance of the main study with linear plans and recourse, 100 events to 12 (``tests/benchmarks/reduction.py
+decision``), loss of the plan on all events against the mean loss of three random subsets: by data 3.9 times, with
+classes 3.1, with classes and tails 2.5, with classes and the risk of the cost of doing nothing 0.40; by the costs at
+five plans 0.12, with classes 0.17, with risk 0.05, with classes and risk 0.11.
 """
 
 from __future__ import annotations
