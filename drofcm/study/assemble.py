@@ -155,7 +155,7 @@ def _live(feeder: Feeder, events: xr.Dataset) -> xr.DataArray:
 def _nodes(
     study: StudyFile, feeder: Feeder, gross: xr.DataArray, reactive: xr.DataArray, live: xr.DataArray
 ) -> list[str]:
-    """Data centres, plants, and every bus with load, if only reactive, that an event cuts off, in the feeder's order."""
+    """Data centres, plants, and every bus with load, if only reactive, that an event cuts off, in feeder order."""
     centres = {centre.bus for centre in study.data_centres} | {plant.bus for plant in study.plants}
     cut_off = ((live == 0).any("scenario") & ((gross > 0) | (reactive != 0))).values
     return [str(bus) for bus, cut in zip(feeder.bus, cut_off, strict=True) if cut or bus in centres]
