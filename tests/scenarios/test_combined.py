@@ -139,8 +139,8 @@ def test_a_longer_ensemble_begins_with_the_shorter_one(ensemble: xr.Dataset) -> 
 
 
 def test_workers_do_not_matter(ensemble: xr.Dataset, client: Client) -> None:
-    there = combined_events(scenarios=20, client=client, chunk=6, **study())
-    assert there.drop_vars("probability").identical(ensemble.isel(scenario=slice(20)).drop_vars("probability"))
+    there = combined_events(scenarios=12, client=client, chunk=5, **study())
+    assert there.drop_vars("probability").identical(ensemble.isel(scenario=slice(12)).drop_vars("probability"))
     plain = {name: value for name, value in study().items() if name not in ("plants", "storm", "hubs")}
     plain = {**plain, "lines": LINES, "shares": {"surge": 0.6, "fault": 0.4}}
     plain.pop("hub_outage_probability")
