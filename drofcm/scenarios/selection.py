@@ -20,7 +20,6 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
-import kmedoids
 import loky
 import numpy as np
 import numpy.typing as npt
@@ -298,6 +297,9 @@ def medoids(cost: Distances, mass: Vector, start: Sequence[int]) -> list[int]:
         return list(start)
     # row i is what it costs to move the mass of member i, so the sum over rows is the cost of the choice
     weighted = np.ascontiguousarray(cost.matrix * mass[:, None].astype(cost.matrix.dtype))
+    # imported here: it brings scikit-learn along, which takes longer than everything else together
+    import kmedoids
+
     found = kmedoids.fasterpam(weighted, np.asarray(start, dtype=np.uint64), n_cpu=1)
     return [int(member) for member in found.medoids]
 
