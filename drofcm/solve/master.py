@@ -28,7 +28,7 @@ Columns = npt.NDArray[np.int64]
 
 
 _MOST_MOVES = 10_000
-"""Moves between scenarios up to which a Wasserstein ball stands in the master as rows; beyond, cuts are quicker."""
+"""Moves between scenarios up to which a Wasserstein ball stands in the master as rows, so that it stays small."""
 
 _RISK_GAP = 1e-7
 """By how much, relative to the risk, the risk-set cuts may fall short of the risk measure at the relaxation."""
