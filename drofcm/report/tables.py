@@ -245,8 +245,10 @@ def nodes(inputs: ReportInput) -> pd.DataFrame:
     data, plan = inputs.data, inputs.plan
     stable = plan.recourse["stabilised"].transpose("scenario", "node")
     touched = stable.notnull()
+    # a node that no event touches, such as one that only loses reactive load, has no time to speak of
+    some = touched.any("scenario")
     settled = inputs.quantities["stabilisation_time"].transpose("scenario", "node")
-    settled = settled.where(settled.notnull(), np.inf).where(touched)
+    settled = settled.where(settled.notnull(), np.inf).where(touched | ~some)
     table = xr.Dataset(
         {
             "touched": (touched * plan.probability).sum("scenario"),
