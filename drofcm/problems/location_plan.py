@@ -51,7 +51,7 @@ def median_plan(data: xr.Dataset, hubs: int) -> xr.Dataset:
     nearest = found.clients["facility"]
     plan = xr.Dataset(
         {
-            "hub_active": data.setup_cost.isin([]) * 0.0 + np.isin(data.hub.values, found.facilities),
+            "hub_active": ("hub", np.isin(data.hub.values, found.facilities).astype(float)),
             "shipped": xr.zeros_like(data.distance * data.stock).transpose("supplier", "hub", "fcm"),
         }
     )
