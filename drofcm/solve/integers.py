@@ -47,6 +47,9 @@ _REGION_SECONDS = 20.0
 _SHARE = 0.25
 """Share of the gap that may be lost to the master's own gap, and as much again to cuts that fall short."""
 
+_ROOM, _LOOSEST = 1 / 8, 1e-2
+"""The master's own gap: this share of what is left to close, and never more than that; early masters need no more."""
+
 _STUCK = 0.7
 """A scenario joins the master if a plan's shortfall, met again, stays above this share of what it was."""
 
@@ -112,7 +115,7 @@ class IntegerPhase:
         """Let the master propose a plan, evaluate it, learn where the cuts fall short of it."""
         search = self._search
         room = relative_gap(search.lower, search.upper)
-        share = _SHARE * max(search.stop.gap, min(room / 2, 1e-2))
+        share = max(_SHARE * search.stop.gap, min(_ROOM * room, _LOOSEST))
         point = search.timed(
             "master", lambda: search.master.integer(gap=share, time_limit=search.stop.remaining, start=search.plan)
         )
