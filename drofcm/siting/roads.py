@@ -17,16 +17,15 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import shapely
-import shapely.ops
 import xarray as xr
 from pyproj import CRS
 from scipy import sparse
-from scipy.sparse.csgraph import connected_components, dijkstra
-from scipy.spatial import cKDTree
+from scipy.sparse.csgraph import connected_components
 
 from drofcm.core.errors import Finding, InputError, raise_if_any, shorten, suggest
 from drofcm.siting.distance import projection_findings
 from drofcm.siting.layers import check_layer, id_findings, point_findings
+from drofcm.siting.road_graph import Floats, Places, cut_roads, joined, lightest, part_of, search
 
 __all__ = ["JOIN_WITHIN_M", "SNAP_LIMIT_M", "RoadNetwork", "closed_by"]
 
@@ -40,8 +39,6 @@ _AT_ONCE: Final = 64
 _SHORTER: Final = 0.99
 """Share of the straight line between its ends below which a stated length is refused; projections differ by less."""
 
-Floats = npt.NDArray[np.float64]
-Places = npt.NDArray[np.int64]
 Weight = Literal["hours", "length_km"]
 
 
@@ -99,7 +96,7 @@ class RoadNetwork:
         length = layer["length_km"].to_numpy(dtype=float) if "length_km" in layer else drawn
         ends = np.concatenate([shapely.get_point(lines, 0), shapely.get_point(lines, -1)])
         raise_if_any(_length_findings(layer, length, ends, kilometres_per_unit, where))
-        crossing, count = _joined(shapely.get_coordinates(ends), JOIN_WITHIN_M / 1000 / kilometres_per_unit)
+        crossing, count = joined(shapely.get_coordinates(ends), JOIN_WITHIN_M / 1000 / kilometres_per_unit)
         start, end = crossing[: len(lines)], crossing[len(lines) :]
         hours = length / layer["speed_km_h"].to_numpy(dtype=float)
         oneway = (layer["oneway"] == 1).to_numpy() if "oneway" in layer else np.zeros(len(lines), dtype=bool)
@@ -295,7 +292,7 @@ class RoadNetwork:
         width = width_m / self.crs.axis_info[0].unit_conversion_factor
         rows: list[dict[str, Any]] = []
         for which, label in enumerate(snapped["id"]):
-            time = _search(graph, place[which : which + 1])[0]
+            time = search(graph, place[which : which + 1])[0]
             for limit in sorted(hours, reverse=True):
                 parts = [*self._reached(time, limit, usable), *self._around(snapped.iloc[which], limit, usable)]
                 area = shapely.buffer(shapely.union_all(np.array(parts, dtype=object)), width)
@@ -310,7 +307,7 @@ class RoadNetwork:
             taken = np.flatnonzero(usable & (left > 0) & ~(self.oneway & backwards))
             for edge, share in zip(taken, left[taken] / self.hours[taken], strict=True):
                 begin, end = (max(1 - share, 0), 1) if backwards else (0, min(share, 1))
-                parts.append(_part(lines[edge], begin, end))
+                parts.append(part_of(lines[edge], begin, end))
         return parts
 
     def _around(self, place: pd.Series, limit: float, usable: npt.NDArray[np.bool_]) -> list[Any]:
@@ -320,7 +317,7 @@ class RoadNetwork:
             return [place["geometry"]]
         share = limit / self.hours[edge]
         begin = place["along"] if self.oneway[edge] else max(place["along"] - share, 0)
-        return [place["geometry"], _part(self.layer.geometry.iloc[edge], begin, min(place["along"] + share, 1))]
+        return [place["geometry"], part_of(self.layer.geometry.iloc[edge], begin, min(place["along"] + share, 1))]
 
     def _open(self, closed: Collection[str]) -> npt.NDArray[np.bool_]:
         known = self.layer["id"]
@@ -352,7 +349,7 @@ class RoadNetwork:
         lengths = np.empty((len(here), len(there)))
         for begin in range(0, len(here), _AT_ONCE):
             part = slice(begin, begin + _AT_ONCE)
-            lengths[part] = _search(graph, sources[part])[:, targets]
+            lengths[part] = search(graph, sources[part])[:, targets]
         ways = xr.DataArray(
             lengths,
             dims=dims,
@@ -372,8 +369,8 @@ class RoadNetwork:
         lost = ~np.isfinite(ways.values)
         if not lost.any():
             return
-        joined = sparse.csr_array((np.ones(len(self.start)), (self.start, self.end)), shape=(self.crossings,) * 2)
-        parts = connected_components(joined, directed=False)[0]
+        links = sparse.csr_array((np.ones(len(self.start)), (self.start, self.end)), shape=(self.crossings,) * 2)
+        parts = connected_components(links, directed=False)[0]
         fix = (
             f"the roads fall apart into {parts} networks: join their ends (within {JOIN_WITHIN_M:g} m) or add the links"
             if parts > 1
@@ -388,7 +385,7 @@ class RoadNetwork:
     ) -> tuple[sparse.csr_array, Places]:
         """The network with its roads cut where places are, and the numbers of the places in it."""
         cost: Floats = getattr(self, weight)
-        cut = _cut(snapped["edge"].to_numpy(), snapped["along"].to_numpy(), self)
+        cut = cut_roads(snapped["edge"].to_numpy(), snapped["along"].to_numpy(), self.start, self.end, self.crossings)
         whole = usable.copy()
         whole[cut.edge] = False
         pieces = usable[cut.edge]
@@ -398,71 +395,7 @@ class RoadNetwork:
         oneway = np.concatenate([self.oneway[whole], self.oneway[cut.edge][pieces]])
         both = ~oneway
         tails, heads = np.concatenate([tail, head[both]]), np.concatenate([head, tail[both]])
-        return _lightest(tails, heads, np.concatenate([value, value[both]]), cut.count), cut.place
-
-
-@dataclass(frozen=True)
-class _Pieces:
-    """Roads cut where places are: the pieces, the number of vertices now, and the vertex of each place."""
-
-    edge: Places
-    tail: Places
-    head: Places
-    share: Floats
-    count: int
-    place: Places
-
-
-def _cut(edge: Places, along: Floats, roads: RoadNetwork) -> _Pieces:
-    place = np.empty(len(edge), dtype=np.int64)
-    place[along <= 0] = roads.start[edge[along <= 0]]
-    place[along >= 1] = roads.end[edge[along >= 1]]
-    inside = np.flatnonzero((along > 0) & (along < 1))
-    # places at the same point of a road share a vertex
-    at, which = np.unique(np.column_stack([edge[inside], along[inside]]), axis=0, return_inverse=True)
-    on, share = at[:, 0].astype(np.int64), at[:, 1]
-    vertex = roads.crossings + np.arange(len(at))
-    place[inside] = vertex[which.ravel()]
-    first = np.append(True, on[1:] != on[:-1])[: len(on)]
-    last = np.append(on[1:] != on[:-1], True)[: len(on)]
-    before = np.where(first, 0.0, np.concatenate([[0.0], share])[: len(on)])
-    tail = np.where(first, roads.start[on], vertex - 1)
-    # the piece behind the last place of each road
-    rest = on[last]
-    return _Pieces(
-        edge=np.concatenate([on, rest]),
-        tail=np.concatenate([tail, vertex[last]]),
-        head=np.concatenate([vertex, roads.end[rest]]),
-        share=np.concatenate([share - before, 1 - share[last]]),
-        count=roads.crossings + len(at),
-        place=place,
-    )
-
-
-def _search(graph: sparse.csr_array, sources: Places) -> Floats:
-    """Cost of the cheapest way from each source to every vertex, (source, vertex)."""
-    return np.asarray(dijkstra(graph, indices=sources), dtype=np.float64)
-
-
-def _part(line: Any, begin: float, end: float) -> Any:
-    return line if begin <= 0 and end >= 1 else shapely.ops.substring(line, begin, end, normalized=True)
-
-
-def _lightest(tail: Places, head: Places, value: Floats, count: int) -> sparse.csr_array:
-    """The matrix of the graph; of parallel roads the lightest, where a sparse matrix would add them up."""
-    order = np.lexsort((value, head, tail))
-    tail, head, value = tail[order], head[order], value[order]
-    kept = np.append(True, (tail[1:] != tail[:-1]) | (head[1:] != head[:-1]))[: len(tail)]
-    return sparse.csr_array((value[kept], (tail[kept], head[kept])), shape=(count, count))
-
-
-def _joined(ends: Floats, within: float) -> tuple[Places, int]:
-    """Numbers of the crossings: ends that lie within a distance, directly or by a chain of others, are one."""
-    points, number = np.unique(ends, axis=0, return_inverse=True)
-    pairs = cKDTree(points).query_pairs(within, output_type="ndarray")
-    near = sparse.coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(points), len(points)))
-    count, crossing = connected_components(near, directed=False)
-    return np.asarray(crossing, dtype=np.int64)[number.ravel()], int(count)
+        return lightest(tails, heads, np.concatenate([value, value[both]]), cut.count), cut.place
 
 
 def _length_findings(
