@@ -32,6 +32,12 @@ EQUIVALENT: dict[str, str] = {
     ),
     "stabilise: comparison: data.cover_surge > 0  ->  data.cover_surge <= 0": TIGHTENS,
     "stabilise: comparison: data.cover_drop > 0  ->  data.cover_drop <= 0": TIGHTENS,
+    "bring_a_fleet: comparison: share.fillna(0).sum('alternative') - m['stabilised'] >= 0"
+    "  ->  share.fillna(0).sum('alternative') - m['stabilised'] <= 0": TIGHTENS,
+    "bring_a_fleet: sign: share.fillna(0).sum('alternative') - m['stabilised']"
+    "  ->  share.fillna(0).sum('alternative') + m['stabilised']": TIGHTENS,
+    "bring_a_fleet: sign: held - part  ->  held + part": TIGHTENS,
+    "bring_a_fleet: comparison: data.minimal_fleet > 0  ->  data.minimal_fleet <= 0": TIGHTENS,
     "_withdrawal_box: sign: live * limit - data['cut_off_load']  ->  live * limit + data['cut_off_load']": WIDER_BOX,
     "_withdrawal_box: sign: -limit  ->  limit": (
         "by the balance, supply less what is unabsorbed is at least the drop and the power of the modules, negative; "
