@@ -132,7 +132,7 @@ class Events:
     def plan(self, probability: xr.DataArray, gap: float, limit: float) -> tuple[np.ndarray, str]:
         """The best plan for some of the events."""
         blocks = some(self.blocks, probability)
-        few = len(blocks.scenarios) < 100 and not blocks.first_stage.integer.any()
+        few = len(blocks.scenarios) < (20 if blocks.first_stage.integer.any() else 100)
         method = "extensive" if few else "lshaped"
         # to do nothing is a plan of this study: a search that is stopped early has something to show
         nothing = blocks.labelled_first_stage(np.zeros_like(blocks.first_stage.cost))
@@ -183,8 +183,9 @@ def choices(
 
     repeats = arguments.repeats
     yield "random", random, repeats
-    yield "forward", reduced(over=over), 1
-    yield "forward, classes", reduced(over=over, classes="event_class"), 1
+    if not arguments.brief:
+        yield "forward", reduced(over=over), 1
+        yield "forward, classes", reduced(over=over, classes="event_class"), 1
     yield "forward, classes and tails", reduced(over=over, classes="event_class", tail=0.1), 1
     yield "random by class", random_by_class, repeats
     yield (
@@ -259,7 +260,7 @@ def decision(arguments: argparse.Namespace) -> None:
         events = Events(linear, risk, ask)
         scales = [events, *([Events(whole, risk, ask_exact, exact=True)] if arguments.integer else [])]
         began = time.perf_counter()
-        best, said = events.plan(linear.probability, arguments.gap, arguments.limit)
+        best, said = events.plan(linear.probability, arguments.gap, arguments.limit and 4 * arguments.limit)
         print(f"plan for all events: {time.perf_counter() - began:.0f} s, {said}")
         nothing = np.zeros_like(best)
         base = [own.cost(best) for own in scales]
@@ -291,7 +292,7 @@ def main() -> None:
     parser.add_argument("--keep", type=int, default=None, help="200 for speed, 40 for decision")
     parser.add_argument("--repeats", type=int, default=8, help="random subsets")
     parser.add_argument("--gap", type=float, default=1e-3, help="at which each plan is taken")
-    parser.add_argument("--limit", type=float, default=None, help="seconds for each plan")
+    parser.add_argument("--limit", type=float, default=None, help="seconds for each plan, four times as many for all")
     parser.add_argument("--integer", action="store_true", help="plans with integers, evaluated with all integers too")
     parser.add_argument("--brief", action="store_true", help="by data, random, and what the command does by itself")
     parser.add_argument("--seed", type=int, default=None)
