@@ -32,6 +32,8 @@ def reduce_for_plan(
     *,
     data: xr.Dataset | None = None,
     pilots: int = 4,
+    gap: float | None = None,
+    time_limit: float | None = None,
     client: Any = None,
     progress: Callable[[str], None] | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -48,7 +50,9 @@ def reduce_for_plan(
         What is reduced, over the same scenarios: the events, or the data of the study if left out.
     pilots
         Pilot plans, each for ten events drawn with a stream of the study's seed; to do nothing is one besides, where
-        a plan may. Searches take the risk measure and the time limit of the study, and a gap of 1 % or the study's.
+        a plan may. Searches take the risk measure of the study.
+    gap, time_limit
+        Of each search, in place of the study's; a gap below 1 % is not asked of it.
     client
         A `dask.distributed.Client` that evaluates pilot plans.
     progress
@@ -64,8 +68,8 @@ def reduce_for_plan(
         data=data,
         risk=risk_measure(study),
         pilots=pilots,
-        gap=max(_GAP, study.solver.mip_gap),
-        time_limit=study.solver.time_limit_s,
+        gap=max(_GAP, study.solver.mip_gap if gap is None else gap),
+        time_limit=study.solver.time_limit_s if time_limit is None else time_limit,
         client=client,
         progress=progress,
         **{"classes": "event_class", **(settings or {})},

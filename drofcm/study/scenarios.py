@@ -87,8 +87,9 @@ def make_scenarios(
         How many of them to keep; every class keeps its probability. All if left out.
     by
         What distance between events is measured by: ``"costs"``, what they cost the study at pilot plans
-        (`drofcm.study.reduction.reduce_for_plan`; plans for the kept events lose far less, and the study is solved on
-        small draws), or ``"data"``: shocks, lines and hubs that are out.
+        (`drofcm.study.reduction.reduce_for_plan`), or ``"data"``: shocks, lines and hubs that are out. Costs ask for
+        the study to be solved on small draws, and for all events to be evaluated; what that is worth to the plan is
+        told in `drofcm.scenarios.reduce`.
     pilots
         Pilot plans that are searched, beside doing nothing.
     method, tail
@@ -187,14 +188,12 @@ def _summary(reduction: Reduction) -> str:
     facts = reduction.recipe.get("pilots")
     if facts is None:
         return f"{reduction}, by data"
-    said = f"{reduction}, by recourse costs at {len(facts['plans'])} plans: {', '.join(facts['plans'])}"
+    told = f"{reduction}, by recourse costs at {len(facts['plans'])} plans: {', '.join(facts['plans'])}"
     late = [draw for draw in facts["draws"] if draw["gap"] > facts["gap"]]
-    told = ", ".join(f"draw {draw['draw']} at {draw['gap']:.1%}" for draw in late)
-    return (
-        f"{said}\nsearches that their time limit stopped, so that another machine may keep others: {told}"
-        if late
-        else said
-    )
+    if not late:
+        return told
+    stopped = ", ".join(f"draw {draw['draw']} at a gap of {draw['gap']:.1%}" for draw in late)
+    return f"{told}\nstopped by the time limit, so that another machine may keep others: {stopped}"
 
 
 def _varies(array: xr.DataArray) -> bool:

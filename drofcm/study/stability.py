@@ -73,14 +73,14 @@ def study_stability(
     raise_if_any([*_check(opened.study, scenarios, drawn, repeats, reference), *_check_by(by, over, pilots)])
     tell = progress or (lambda _: None)
     by_data = {"classes": "event_class", "tail": DATA_TAIL, **(reduction or {})}
+    searching: dict[str, Any] = {"pilots": pilots, "gap": gap, "time_limit": time_limit, "progress": progress}
     programs = {}
     for number in range(1, repeats + 1):
         tell(f"drawing ensemble {number}")
         ensemble = _drawn(opened, Path(path).parent, opened.study.seed + number, drawn)
         data = ensemble.data
         if drawn > scenarios and by == "costs":
-            found = reduce_for_plan(ensemble, scenarios, pilots=pilots, progress=progress, settings=reduction)
-            data = found.data
+            data = reduce_for_plan(ensemble, scenarios, settings=reduction, **searching).data
         elif drawn > scenarios:
             data = reduce_scenarios(data, scenarios, over=over or _differing(data), **by_data).data
         programs[str(number)] = demand_shock.program(data)
