@@ -65,7 +65,7 @@ def reduce_for_plan(
         demand_shock.program(assembly.data),
         count,
         rng=stream(study.seed, "pilots"),
-        data=data,
+        data=assembly.data if data is None else data,
         risk=risk_measure(study),
         pilots=pilots,
         gap=max(_GAP, study.solver.mip_gap if gap is None else gap),

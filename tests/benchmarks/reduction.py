@@ -3,15 +3,16 @@
     python tests/benchmarks/reduction.py speed
     nice -n 19 python tests/benchmarks/reduction.py decision --scenarios 400 --keep 40
     nice -n 19 python tests/benchmarks/reduction.py decision --scenarios 2000 --keep 100
-    nice -n 19 python tests/benchmarks/reduction.py decision --scenarios 200 --keep 20 --integer
+    nice -n 19 python tests/benchmarks/reduction.py decision --scenarios 60 --keep 8 --integer --brief --limit 45
 
 ``speed`` reduces 10,000 scenarios of 500 numbers to 200. ``decision`` takes the events of
 ``studies/01_demand_shock_ieee33``, reduces them in several ways, makes a plan for each reduced set and evaluates it on
 all events. Plans and recourse are linear relaxations, solved to the gap; with ``--integer`` plans have their integers,
-are made with linear recourse, and are evaluated with linear recourse and with the integers of the recourse; then
-``drofcm.validate.pilots.reduce_by_cost``, which keeps all integers, is one of the ways. What is
-shown is how much more a plan costs on all events than the plan that was made for all of them, as a share of (do nothing
-- plan for all), and its ratio to the mean loss of random subsets of the same size in the same run.
+are made with linear recourse, and are evaluated with linear recourse and with the integers of the recourse. Then
+`drofcm.validate.pilots.reduce_by_cost`, which keeps all integers and is what ``drofcm scenarios --reduce`` does, is one
+of the ways; ``--brief`` sets it against random subsets and distance by data only. What is shown is how much more a plan
+costs on all events than the plan that was made for all of them, as a share of (do nothing - plan for all), and its
+ratio to the mean loss of random subsets of the same size in the same run.
 """
 
 from __future__ import annotations
