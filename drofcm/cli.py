@@ -265,10 +265,16 @@ def scenarios(
     folder: Annotated[Path | None, typer.Option(help="Where to write; scenarios beside the study if left out")] = None,
     count: Annotated[int | None, typer.Option(help="How many, in place of events.scenarios", min=1)] = None,
     reduce: Annotated[int | None, typer.Option(help="Keep so many of them, with redistributed probability")] = None,
+    by: Annotated[
+        Literal["costs", "data"], typer.Option(help="Keep events by what they cost at pilot plans, or by their data")
+    ] = "costs",
+    pilots: Annotated[int, typer.Option(help="Pilot plans that are searched, beside doing nothing", min=0)] = 4,
     method: Annotated[
         Literal["forward", "backward", "k-medoids"], typer.Option(help="How they are chosen")
     ] = "forward",
-    tail: Annotated[float, typer.Option(help="Share of each class whose worst events are kept apart", min=0)] = 0.1,
+    tail: Annotated[
+        float | None, typer.Option(help="Share of each class whose worst events are kept apart; by data 0.1", min=0)
+    ] = None,
     trace: Annotated[list[Path] | None, typer.Option(help="Measured power, CSV; may be repeated")] = None,
     scheduler: Annotated[str | None, typer.Option(help="Running Dask scheduler, tcp://host:port")] = None,
     chunk: Annotated[int | None, typer.Option(help="Scenarios per task", min=1)] = None,
@@ -276,17 +282,20 @@ def scenarios(
     """Generate the events of a study, draw them, and write them to a file the study can point to."""
     from drofcm.study.scenarios import EVENTS_FILE, make_scenarios
 
-    with _told(), out.status("generating"), _cluster(scheduler) as client:
+    with _told(), out.status("generating") as status, _cluster(scheduler) as client:
         made = make_scenarios(
             study,
             folder,
             scenarios=count,
             reduce=reduce,
+            by=by,
+            pilots=pilots,
             method=method,
             tail=tail,
             traces=trace or (),
             client=client,
             chunk=chunk,
+            progress=status.update,
         )
     table = Table("class", *made.classes.columns, title=f"{made.data.sizes['scenario']} events")
     for name, row in made.classes.iterrows():
@@ -304,6 +313,10 @@ def stability(
     drawn: Annotated[int | None, typer.Option(help="Events drawn and reduced to these; as many if left out")] = None,
     repeats: Annotated[int, typer.Option(help="Ensembles, each with a seed of its own", min=2)] = 5,
     reference: Annotated[int, typer.Option(help="Events that every plan is judged by", min=1)] = 100,
+    by: Annotated[
+        Literal["costs", "data"], typer.Option(help="Reduce by what events cost at pilot plans, or by their data")
+    ] = "costs",
+    pilots: Annotated[int, typer.Option(help="Pilot plans of a reduction, beside doing nothing", min=0)] = 4,
     gap: Annotated[float | None, typer.Option(help="Relative gap of each search", min=0)] = None,
     time_limit: Annotated[float | None, typer.Option(help="Seconds of each search", min=0)] = None,
 ) -> None:
@@ -317,6 +330,8 @@ def stability(
             drawn=drawn,
             repeats=repeats,
             reference=reference,
+            by=by,
+            pilots=pilots,
             gap=gap,
             time_limit=time_limit,
             progress=status.update,

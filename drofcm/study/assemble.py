@@ -59,7 +59,7 @@ class Assembly:
         return self.sources.layers
 
 
-def assemble(study: StudyFile, folder: Path, where: Where = dotted) -> Assembly:
+def assemble(study: StudyFile, folder: Path, where: Where = dotted, *, events: xr.Dataset | None = None) -> Assembly:
     """Load, check and lay out everything a study names.
 
     Parameters
@@ -70,6 +70,9 @@ def assemble(study: StudyFile, folder: Path, where: Where = dotted) -> Assembly:
         Folder of the study file; relative names start there.
     where
         Says where a key of the study file stands, for messages.
+    events
+        Events that were generated from this study already (`drofcm.study.events.generate_events`), in place of those
+        that it reads or generates.
 
     Raises
     ------
@@ -78,6 +81,8 @@ def assemble(study: StudyFile, folder: Path, where: Where = dotted) -> Assembly:
         fault of the data that follow.
     """
     sources = load_sources(study, folder, where)
+    if events is not None:
+        sources = replace(sources, events=events)
     feeder = sources.feeder
     steps = step_lengths(study)
     load = _load(study, feeder)

@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from drofcm.config import load_study
+from drofcm.config import StudyFile, load_study
 from drofcm.core.document import Document
-from drofcm.core.errors import Finding, InputError, raise_if_any
+from drofcm.core.errors import Finding, InputError, raise_if_any, suggest
 from drofcm.core.randomness import stream
 from drofcm.data import load_trace
 from drofcm.report import ensembles
 from drofcm.scenarios import ensemble
 from drofcm.scenarios.calibration import calibrate, reference_table
 from drofcm.scenarios.loads import TrainingJob, inference_load, training_load
-from drofcm.scenarios.reduce import reduce_scenarios
+from drofcm.scenarios.reduce import Reduction, reduce_scenarios
 from drofcm.scenarios.reduce_check import Method
-from drofcm.study.assemble import step_lengths
+from drofcm.study.assemble import assemble, step_lengths
 from drofcm.study.events import generate_events
 from drofcm.study.folder import writing
+from drofcm.study.reduction import DATA_TAIL, By, reduce_for_plan
 from drofcm.study.sources import load_sources
 
 __all__ = ["EVENTS_FILE", "MadeScenarios", "make_scenarios"]
@@ -63,11 +64,14 @@ def make_scenarios(
     *,
     scenarios: int | None = None,
     reduce: int | None = None,
+    by: By = "costs",
+    pilots: int = 4,
     method: Method = "forward",
-    tail: float = 0.1,
+    tail: float | None = None,
     traces: Sequence[Path] = (),
     client: Any = None,
     chunk: int | None = None,
+    progress: Callable[[str], None] | None = None,
 ) -> MadeScenarios:
     """Generate the ensemble that a study describes, draw it, and write it where the study can point to it.
 
@@ -80,14 +84,24 @@ def make_scenarios(
     scenarios
         How many to generate, in place of ``events.scenarios``.
     reduce
-        How many of them to keep (`drofcm.scenarios.reduce.reduce_scenarios`), by shocks, lines and hubs that are out;
-        every class keeps its probability, and its worst events are kept apart. All if left out.
+        How many of them to keep; every class keeps its probability. All if left out.
+    by
+        What distance between events is measured by: ``"costs"``, what they cost the study at pilot plans
+        (`drofcm.study.reduction.reduce_for_plan`), or ``"data"``: shocks, lines and hubs that are out. Costs ask for
+        the study to be solved on small draws, and for all events to be evaluated; what that is worth to the plan is
+        told in `drofcm.scenarios.reduce`.
+    pilots
+        Pilot plans that are searched, beside doing nothing.
     method, tail
-        How they are chosen, and the share of each class that counts as its worst.
+        How they are chosen, and the share of each class that counts as its worst and is kept apart: 0 by costs and
+        0.1 by data if left out.
     traces
         Measured power traces (`drofcm.data.load_trace`) to set the ramps of calibrated processes against.
     client, chunk
-        A `dask.distributed.Client` that draws, and scenarios per task; the ensemble does not depend on them.
+        A `dask.distributed.Client` that draws and evaluates pilot plans, and scenarios per task; the ensemble does not
+        depend on them.
+    progress
+        Hears what is done next.
 
     Raises
     ------
@@ -97,7 +111,7 @@ def make_scenarios(
     path = Path(path)
     target = path.parent / "scenarios" if folder is None else folder
     study = load_study(path)
-    findings = list(_check_target(target))
+    findings = [*_check_target(target), *_check_reduction(by, pilots, reduce, scenarios or study.events.scenarios)]
     if study.events.file is not None:
         where = Document.read(path).where(("events", "file"))
         findings.append(Finding(where, "the events are read from a file already", "remove file to generate them"))
@@ -108,7 +122,14 @@ def make_scenarios(
     generated = generate_events(study, sources, steps, scenarios=scenarios, client=client, chunk=chunk)
     generated = generated.assign_coords(step_length=steps)
     raise_if_any(ensemble.check(generated))
-    kept, summary = _reduced(generated, reduce, method, tail)
+    kept, summary = generated, ""
+    if reduce is not None:
+        settings = {"method": method, "tail": (0.0 if by == "costs" else DATA_TAIL) if tail is None else tail}
+        if by == "costs":
+            reduction = _by_costs(study, path, generated, reduce, pilots, settings, client, progress)
+        else:
+            reduction = _by_data(generated, reduce, settings)
+        kept, summary = _written(generated, reduction), _summary(reduction)
     figures = {
         "fan": ensembles.fan_chart(generated, steps),
         "classes": ensembles.class_chart(generated, None if reduce is None else kept),
@@ -129,17 +150,50 @@ def make_scenarios(
     return MadeScenarios(target, kept, classes, summary)
 
 
-def _reduced(data: xr.Dataset, count: int | None, method: Method, tail: float) -> tuple[xr.Dataset, str]:
-    """The kept scenarios under labels of their own, 0, 1, 2, ...; ``original`` says which they were."""
-    if count is None:
-        return data, ""
+def _by_data(data: xr.Dataset, count: int, settings: Mapping[str, Any]) -> Reduction:
     over = [name for name in ("shock", "line_out", "hub_available") if name in data and _varies(data[name])]
-    reduction = reduce_scenarios(data, count, over=over, method=method, classes="event_class", tail=tail)
+    return reduce_scenarios(data, count, over=over, classes="event_class", **settings)
+
+
+def _by_costs(
+    study: StudyFile,
+    path: Path,
+    data: xr.Dataset,
+    count: int,
+    pilots: int,
+    settings: Mapping[str, Any],
+    client: Any,
+    progress: Callable[[str], None] | None,
+) -> Reduction:
+    assembly = assemble(study, path.parent, Document.read(path).where, events=data)
+    if "hub_available" not in data and "hazards" not in assembly.sources.layers:
+        # drawn by place in the ensemble: without it a kept event would meet other hubs than those it was chosen with
+        data = data.assign(hub_available=assembly.data["hub_available"])
+    return reduce_for_plan(
+        assembly, count, data=data, pilots=pilots, client=client, progress=progress, settings=settings
+    )
+
+
+def _written(data: xr.Dataset, reduction: Reduction) -> xr.Dataset:
+    """The kept scenarios under labels of their own, 0, 1, 2, ...; ``original`` says which they were."""
     kept = reduction.data
     original = kept["scenario"].values
     kept = kept.assign_coords(scenario=np.arange(len(original)), original=("scenario", original))
     recipe = json.loads(data.attrs["recipe"]) | {"reduction": reduction.recipe, "generated": data.sizes["scenario"]}
-    return kept.assign_attrs(seed=data.attrs["seed"], recipe=json.dumps(recipe)), str(reduction)
+    return kept.assign_attrs(seed=data.attrs["seed"], recipe=json.dumps(recipe))
+
+
+def _summary(reduction: Reduction) -> str:
+    """What was done, and which searches did not end."""
+    facts = reduction.recipe.get("pilots")
+    if facts is None:
+        return f"{reduction}, by data"
+    told = f"{reduction}, by recourse costs at {len(facts['plans'])} plans: {', '.join(facts['plans'])}"
+    late = [draw for draw in facts["draws"] if draw["gap"] > facts["gap"]]
+    if not late:
+        return told
+    stopped = ", ".join(f"draw {draw['draw']} at a gap of {draw['gap']:.1%}" for draw in late)
+    return f"{told}\nstopped by the time limit, so that another machine may keep others: {stopped}"
 
 
 def _varies(array: xr.DataArray) -> bool:
@@ -151,6 +205,17 @@ def _check_target(target: Path) -> list[Finding]:
         what = "exists and holds no ensemble: it is not replaced"
         return [Finding(str(target), what, "choose another folder")]
     return []
+
+
+def _check_reduction(by: str, pilots: int, count: int | None, scenarios: int) -> list[Finding]:
+    findings = []
+    if by not in get_args(By):
+        findings.append(Finding(f"by={by!r}", "is unknown", suggest(by, get_args(By))))
+    if pilots < 0:
+        findings.append(Finding(f"pilots={pilots}", "must be at least 0", "0 measures costs of doing nothing alone"))
+    if count is not None and not 1 <= count <= scenarios:
+        findings.append(Finding(f"reduce={count}", f"{scenarios} scenarios exist", f"keep 1 to {scenarios}"))
+    return findings
 
 
 def _read_traces(paths: Sequence[Path]) -> dict[str, tuple[xr.DataArray, xr.DataArray]]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import xarray as xr
 
 from drofcm.config import StudyFile
-from drofcm.core.errors import Finding, raise_if_any
+from drofcm.core.errors import Finding, raise_if_any, suggest
 from drofcm.problems import demand_shock
 from drofcm.scenarios.reduce import reduce_scenarios
 from drofcm.study.assemble import Assembly, assemble
+from drofcm.study.reduction import DATA_TAIL, By, reduce_for_plan
 from drofcm.study.run import open_study, risk_measure
 from drofcm.validate.stability import Stability, stability
 
@@ -26,6 +27,8 @@ def study_stability(
     drawn: int | None = None,
     repeats: int = 5,
     reference: int = 100,
+    by: By = "costs",
+    pilots: int = 4,
     over: str | Sequence[str] | None = None,
     reduction: Mapping[str, Any] | None = None,
     gap: float | None = None,
@@ -46,9 +49,15 @@ def study_stability(
         Ensembles, each with a seed of its own that follows the study's.
     reference
         Events, with the study's own seed, that every plan is evaluated on.
-    over, reduction
-        What distance is measured by (shocks and what is energised, if they differ between events), and settings of
-        `drofcm.reduce_scenarios` in place of keeping classes and their tails.
+    by
+        What distance between events is measured by in the reduction: ``"costs"`` at pilot plans, or ``"data"``.
+    pilots
+        Pilot plans of each ensemble, beside doing nothing (`drofcm.study.reduction.reduce_for_plan`).
+    over
+        With ``by="data"``: variables that distance is measured by; shocks and what is energised, if they differ
+        between events.
+    reduction
+        Settings of `drofcm.reduce_scenarios` in place of keeping classes (and, by data, their tails).
     gap, time_limit
         Of each search, in place of the study's.
     progress
@@ -61,15 +70,19 @@ def study_stability(
     """
     opened = open_study(path)
     drawn = scenarios if drawn is None else drawn
-    raise_if_any(_check(opened.study, scenarios, drawn, repeats, reference))
+    raise_if_any([*_check(opened.study, scenarios, drawn, repeats, reference), *_check_by(by, over, pilots)])
     tell = progress or (lambda _: None)
-    settings = {"classes": "event_class", "tail": 0.1, **(reduction or {})}
+    by_data = {"classes": "event_class", "tail": DATA_TAIL, **(reduction or {})}
+    searching: dict[str, Any] = {"pilots": pilots, "gap": gap, "time_limit": time_limit, "progress": progress}
     programs = {}
     for number in range(1, repeats + 1):
         tell(f"drawing ensemble {number}")
-        data = _drawn(opened, Path(path).parent, opened.study.seed + number, drawn).data
-        if drawn > scenarios:
-            data = reduce_scenarios(data, scenarios, over=over or _differing(data), **settings).data
+        ensemble = _drawn(opened, Path(path).parent, opened.study.seed + number, drawn)
+        data = ensemble.data
+        if drawn > scenarios and by == "costs":
+            data = reduce_for_plan(ensemble, scenarios, settings=reduction, **searching).data
+        elif drawn > scenarios:
+            data = reduce_scenarios(data, scenarios, over=over or _differing(data), **by_data).data
         programs[str(number)] = demand_shock.program(data)
     tell("drawing the reference")
     truth = demand_shock.program(_drawn(opened, Path(path).parent, opened.study.seed, reference).data)
@@ -97,6 +110,17 @@ def _check(study: StudyFile, scenarios: int, drawn: int, repeats: int, reference
         findings.append(
             Finding("drawn", f"{drawn} events cannot be reduced to {scenarios}", "draw more, or keep fewer")
         )
+    return findings
+
+
+def _check_by(by: str, over: str | Sequence[str] | None, pilots: int) -> list[Finding]:
+    findings = []
+    if by not in get_args(By):
+        findings.append(Finding(f"by={by!r}", "is unknown", suggest(by, get_args(By))))
+    if by == "costs" and over:
+        findings.append(Finding("over", "distance is measured by costs at pilot plans", 'give by="data" with it'))
+    if pilots < 0:
+        findings.append(Finding("pilots", f"must be at least 0, is {pilots}"))
     return findings
 
 

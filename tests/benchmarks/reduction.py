@@ -3,14 +3,16 @@
     python tests/benchmarks/reduction.py speed
     nice -n 19 python tests/benchmarks/reduction.py decision --scenarios 400 --keep 40
     nice -n 19 python tests/benchmarks/reduction.py decision --scenarios 2000 --keep 100
-    nice -n 19 python tests/benchmarks/reduction.py decision --scenarios 200 --keep 20 --integer
+    nice -n 19 python tests/benchmarks/reduction.py decision --scenarios 60 --keep 8 --integer --brief --limit 45
 
 ``speed`` reduces 10,000 scenarios of 500 numbers to 200. ``decision`` takes the events of
 ``studies/01_demand_shock_ieee33``, reduces them in several ways, makes a plan for each reduced set and evaluates it on
 all events. Plans and recourse are linear relaxations, solved to the gap; with ``--integer`` plans have their integers,
-are made with linear recourse, and are evaluated with linear recourse and with the integers of the recourse. What is
-shown is how much more a plan costs on all events than the plan that was made for all of them, as a share of (do nothing
-- plan for all), and its ratio to the mean loss of random subsets of the same size in the same run.
+are made with linear recourse, and are evaluated with linear recourse and with the integers of the recourse. Then
+`drofcm.validate.pilots.reduce_by_cost`, which keeps all integers and is what ``drofcm scenarios --reduce`` does, is one
+of the ways; ``--brief`` sets it against random subsets and distance by data only. What is shown is how much more a plan
+costs on all events than the plan that was made for all of them, as a share of (do nothing - plan for all), and its
+ratio to the mean loss of random subsets of the same size in the same run.
 """
 
 from __future__ import annotations
@@ -41,7 +43,9 @@ from drofcm.solve.method import solve_blocks
 from drofcm.solve.subproblem import Request
 from drofcm.study.assemble import assemble
 from drofcm.study.run import risk_measure
+from drofcm.validate.pilots import reduce_by_cost
 
+COMMAND = "as drofcm scenarios --reduce"
 STUDY = Path(__file__).parents[2] / "studies" / "01_demand_shock_ieee33" / "study.yaml"
 
 
@@ -129,10 +133,18 @@ class Events:
     def plan(self, probability: xr.DataArray, gap: float, limit: float) -> tuple[np.ndarray, str]:
         """The best plan for some of the events."""
         blocks = some(self.blocks, probability)
-        few = len(blocks.scenarios) < 100 and not blocks.first_stage.integer.any()
+        few = len(blocks.scenarios) < (20 if blocks.first_stage.integer.any() else 100)
         method = "extensive" if few else "lshaped"
+        # to do nothing is a plan of this study: a search that is stopped early has something to show
+        nothing = blocks.labelled_first_stage(np.zeros_like(blocks.first_stage.cost))
         result = solve_blocks(
-            blocks, self.risk, method=method, gap=gap, time_limit=limit, **({} if few else {"workers": 1})
+            blocks,
+            self.risk,
+            method=method,
+            gap=gap,
+            time_limit=limit,
+            start=nothing if blocks.first_stage.integer.any() else None,
+            **({} if few else {"workers": 1}),
         )
         if result.gap > gap:
             print(f"a plan stands at a gap of {result.gap:.2%}", flush=True)
@@ -143,7 +155,7 @@ Choice = Callable[[int], xr.DataArray]
 
 
 def choices(
-    events: Events, data: xr.Dataset, keep: int, arguments: argparse.Namespace
+    events: Events, program: dro.TwoStageProgram, data: xr.Dataset, keep: int, arguments: argparse.Namespace
 ) -> Iterator[tuple[str, Choice, int]]:
     """Name, probabilities of the kept events by repetition, repetitions."""
     over, risk = "shock energised", events.risk
@@ -172,10 +184,27 @@ def choices(
 
     repeats = arguments.repeats
     yield "random", random, repeats
-    yield "forward", reduced(over=over), 1
-    yield "forward, classes", reduced(over=over, classes="event_class"), 1
+    if not arguments.brief:
+        yield "forward", reduced(over=over), 1
+        yield "forward, classes", reduced(over=over, classes="event_class"), 1
     yield "forward, classes and tails", reduced(over=over, classes="event_class", tail=0.1), 1
     yield "random by class", random_by_class, repeats
+    yield (
+        COMMAND,
+        lambda number: reduce_by_cost(
+            program,
+            keep,
+            rng=np.random.default_rng([arguments.seed or 0, 2000]),
+            risk=risk,
+            classes="event_class",
+            time_limit=arguments.limit,
+            workers=arguments.workers,
+            progress=print,
+        ).data["probability"],
+        1,
+    )
+    if arguments.brief:
+        return
     began = time.perf_counter()
     idle = events.recourse_cost(nothing)
     print(f"cost of doing nothing: {time.perf_counter() - began:.1f} s")
@@ -223,7 +252,8 @@ def decision(arguments: argparse.Namespace) -> None:
     count, keep = arguments.scenarios or 400, arguments.keep or 40
     data, risk = instance(count, arguments.seed)
     began = time.perf_counter()
-    whole = demand_shock.program(data).blocks()
+    program = demand_shock.program(data)
+    whole = program.blocks()
     whole = whole if arguments.integer else linear_plan(whole)
     linear = linear_recourse(whole)
     print(f"{count} events to {keep}; assembled in {time.perf_counter() - began:.0f} s; {os.cpu_count()} cores")
@@ -231,7 +261,7 @@ def decision(arguments: argparse.Namespace) -> None:
         events = Events(linear, risk, ask)
         scales = [events, *([Events(whole, risk, ask_exact, exact=True)] if arguments.integer else [])]
         began = time.perf_counter()
-        best, said = events.plan(linear.probability, arguments.gap, arguments.limit)
+        best, said = events.plan(linear.probability, arguments.gap, arguments.limit and 4 * arguments.limit)
         print(f"plan for all events: {time.perf_counter() - began:.0f} s, {said}")
         nothing = np.zeros_like(best)
         base = [own.cost(best) for own in scales]
@@ -243,7 +273,9 @@ def decision(arguments: argparse.Namespace) -> None:
             + " | exact" * arguments.integer
         )
         reference: list[float] = []
-        for name, choose, repeats in choices(events, data, keep, arguments):
+        for name, choose, repeats in choices(events, program, data, keep, arguments):
+            if name == COMMAND and not arguments.integer:
+                continue
             shares = []
             for number in range(repeats):
                 x, _ = events.plan(choose(number), arguments.gap, arguments.limit)
@@ -261,8 +293,9 @@ def main() -> None:
     parser.add_argument("--keep", type=int, default=None, help="200 for speed, 40 for decision")
     parser.add_argument("--repeats", type=int, default=8, help="random subsets")
     parser.add_argument("--gap", type=float, default=1e-3, help="at which each plan is taken")
-    parser.add_argument("--limit", type=float, default=None, help="seconds for each plan")
+    parser.add_argument("--limit", type=float, default=None, help="seconds for each plan, four times as many for all")
     parser.add_argument("--integer", action="store_true", help="plans with integers, evaluated with all integers too")
+    parser.add_argument("--brief", action="store_true", help="by data, random, and what the command does by itself")
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--workers", type=int, default=None)
     arguments = parser.parse_args()

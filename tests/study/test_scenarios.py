@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import xarray as xr
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
+import drofcm as dro
 from drofcm.cli import app
 from drofcm.core.errors import InputError
 from drofcm.scenarios.ensemble import check
@@ -29,6 +31,7 @@ events:
   shares: {surge: 0.5, training: 0, drop: 0, fault: 0, storm: 0.25, storm_surge: 0.25}
   weather: {line_median_m_s: 30}
 steps_min: [{count: 3, length: 10}, {count: 2, length: 60}]
+solver: {mip_gap: 0.1}
 """
 
 
@@ -41,8 +44,8 @@ def stormy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def told(stormy: Path) -> str:
-    """Thirty events, reduced to eight, by the command line."""
-    done = CliRunner().invoke(app, ["scenarios", str(stormy), "--count", "24", "--reduce", "8"])
+    """Eight events, reduced to five by their costs at pilot plans, by the command line."""
+    done = CliRunner().invoke(app, ["scenarios", str(stormy), "--count", "8", "--reduce", "5", "--pilots", "1"])
     assert done.exit_code == 0, done.output
     return done.stdout
 
@@ -62,16 +65,66 @@ def test_what_is_written_and_told(stormy: Path, told: str) -> None:
     pictures = {"fan.png", "fan_reduced.png", "classes.png", "dependence.png", "ramps.png"}
     assert {path.name for path in folder.iterdir()} == pictures | {EVENTS_FILE, "classes.csv"}
     assert all((folder / name).read_bytes().startswith(b"\x89PNG") for name in pictures)
-    assert "24 scenarios reduced to 8 (forward)" in told
+    assert "8 scenarios reduced to 5 (forward)" in told
+    assert "by recourse costs at 2 plans: nothing, draw 1" in " ".join(told.split())
     assert "events: {file: ...}" in told
     events = xr.load_dataset(folder / EVENTS_FILE)
     assert check(events) == []
-    assert events.sizes["scenario"] == 8
+    assert events.sizes["scenario"] == 5
     mass = events["probability"].groupby("event_class").sum().to_series()
     assert mass.to_dict() == pytest.approx({"surge": 0.5, "storm": 0.25, "storm_surge": 0.25})
-    assert list(events["scenario"].values) == list(range(8))
-    full = make_scenarios(stormy, stormy.parent / "full", scenarios=24).data
+    assert list(events["scenario"].values) == list(range(5))
+    full = make_scenarios(stormy, stormy.parent / "full", scenarios=8).data
     assert np.array_equal(events["shock"], full["shock"].sel(scenario=events["original"]))
+    recipe = json.loads(events.attrs["recipe"])
+    assert recipe["generated"] == 8
+    said = recipe["reduction"]
+    assert (said["by"], said["classes"], said["tail"], said["over"]) == ("costs", "event_class", 0.0, ["plan_cost"])
+    assert said["pilots"]["plans"] == ["nothing", "draw 1"]
+    assert len(said["pilots"]["draws"][0]["scenarios"]) == 8
+
+
+def test_by_data_nothing_is_solved(stormy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dro.TwoStageProgram, "solve", None)
+    command = ["scenarios", str(stormy), "--count", "16", "--reduce", "8", "--by", "data"]
+    done = CliRunner().invoke(app, [*command, "--folder", str(stormy.parent / "data")])
+    assert done.exit_code == 0, done.output
+    assert "by data" in done.stdout
+    made = xr.load_dataset(stormy.parent / "data" / EVENTS_FILE)
+    said = json.loads(made.attrs["recipe"])["reduction"]
+    assert said["tail"] == 0.1
+    assert "shock" in said["over"]
+    mass = made["probability"].groupby("event_class").sum().to_series()
+    assert mass.to_dict() == pytest.approx({"surge": 0.5, "storm": 0.25, "storm_surge": 0.25})
+
+
+def test_hubs_that_are_out_are_kept_with_the_events_that_were_chosen(tiny: Path) -> None:
+    """They are drawn by the place of an event in the ensemble, which the kept ones have left."""
+    text = tiny.read_text(encoding="utf-8").replace("scenarios: 3,", "scenarios: 5, hub_outage_probability: 0.4,")
+    tiny.write_text(text, encoding="utf-8")
+    whole = open_study(tiny).data
+    kept = make_scenarios(tiny, tiny.parent / "kept", reduce=4, pilots=0).data
+    reading = tiny.parent / "reading.yaml"
+    values = YAML(typ="safe").load(text)
+    values["events"] = {"file": f"kept/{EVENTS_FILE}"}
+    with reading.open("w", encoding="utf-8") as stream:
+        YAML().dump(values, stream)
+    read = open_study(reading).data
+    assert not read["hub_available"].all()
+    for name in ("hub_available", "shock", "energised", "travel_time"):
+        own = whole[name].sel(scenario=kept["original"].values) if "scenario" in whole[name].dims else whole[name]
+        if "node" in own.dims:
+            own = own.sel(node=read["node"])
+        assert np.array_equal(read[name], own), name
+
+
+def test_what_cannot_be_reduced_is_refused_before_anything_is_solved(stormy: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="2 problems") as caught:
+        make_scenarios(stormy, tmp_path / "a", reduce=9, pilots=-1)
+    assert [finding.where for finding in caught.value.findings] == ["pilots=-1", "reduce=9"]
+    with pytest.raises(InputError, match="did you mean 'costs'"):
+        make_scenarios(stormy, tmp_path / "a", reduce=3, by="cost")  # type: ignore[arg-type]
+    assert not (tmp_path / "a").exists()
 
 
 def test_a_study_that_points_to_the_file_has_the_data_of_one_that_generates(stormy: Path) -> None:
@@ -85,7 +138,7 @@ def test_a_study_that_points_to_the_file_has_the_data_of_one_that_generates(stor
 
 def test_the_reduced_file_keeps_its_probabilities_in_the_study(stormy: Path, told: str) -> None:
     data = open_study(pointing(stormy, "few.yaml", f"scenarios/{EVENTS_FILE}")).data
-    assert data.sizes["scenario"] == 8
+    assert data.sizes["scenario"] == 5
     assert float(data["probability"].std()) > 0
     assert float(data["probability"].sum()) == pytest.approx(1)
 

@@ -128,8 +128,9 @@ def test_command_shows_every_ensemble(tiny: Path) -> None:
 
 
 @pytest.mark.slow
-def test_plans_from_reduced_events_are_judged_by_the_reference(tiny: Path) -> None:
-    found = study_stability(tiny, scenarios=6, drawn=8, repeats=2, reference=3, gap=0.05)
+@pytest.mark.parametrize("how", [{"pilots": 1}, {"by": "data"}], ids=["by costs", "by data"])
+def test_plans_from_reduced_events_are_judged_by_the_reference(tiny: Path, how: dict[str, Any]) -> None:
+    found = study_stability(tiny, scenarios=6, drawn=8, repeats=2, reference=3, gap=0.05, **how)
     assert found.table["scenarios"].tolist() == [6, 6]
     assert (found.table["in_sample"] >= found.table["lower_bound"] - 1e-6).all()
     assert found.unproven <= 0.05
@@ -139,3 +140,6 @@ def test_command_refuses_numbers_that_make_no_sense(tiny: Path) -> None:
     with pytest.raises(InputError, match="3 events cannot be reduced to 4") as caught:
         study_stability(tiny, scenarios=4, drawn=3, repeats=1)
     assert "repeats: must be at least 2, is 1" in str(caught.value)
+    with pytest.raises(InputError, match="distance is measured by costs at pilot plans") as caught:
+        study_stability(tiny, scenarios=2, drawn=3, over="shock", pilots=-1)
+    assert "pilots: must be at least 0, is -1" in str(caught.value)
