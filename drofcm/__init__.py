@@ -18,13 +18,13 @@ from drofcm.risk.ambiguity import (
 )
 from drofcm.risk.measures import CVaR, Expectation, WorstCase
 from drofcm.risk.weights import worst_case_probability, worst_case_weights
-from drofcm.scenarios.reduce import Reduction, reduce_scenarios
+from drofcm.scenarios.reduce import reduce_scenarios
 from drofcm.solve.result import Result
-from drofcm.validate.crossvalidation import candidate_radii, cross_validate
+from drofcm.validate.crossvalidation import cross_validate
 from drofcm.validate.evaluate import evaluate
 from drofcm.validate.information import expected_value_of_perfect_information, value_of_stochastic_solution
 from drofcm.validate.optimality import optimality_gap
-from drofcm.validate.outofsample import out_of_sample, paired_differences, price_of_robustness
+from drofcm.validate.outofsample import out_of_sample, paired_differences
 
 __all__ = [
     "CVaR",
@@ -39,7 +39,6 @@ __all__ = [
     "Moments",
     "Nominal",
     "ProbabilityBox",
-    "Reduction",
     "Result",
     "SolveError",
     "Stage",
@@ -48,7 +47,6 @@ __all__ = [
     "Wasserstein",
     "WorstCase",
     "bind",
-    "candidate_radii",
     "cross_validate",
     "evaluate",
     "expected_value_of_perfect_information",
@@ -56,7 +54,6 @@ __all__ = [
     "optimality_gap",
     "out_of_sample",
     "paired_differences",
-    "price_of_robustness",
     "read_dro",
     "read_smps",
     "reduce_scenarios",

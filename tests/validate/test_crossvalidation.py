@@ -11,7 +11,7 @@ from problems import newsvendor_day, newsvendor_plan
 
 import drofcm as dro
 from drofcm.risk.distance import features, mean_distance
-from drofcm.validate.crossvalidation import _narrowed
+from drofcm.validate.crossvalidation import _narrowed, candidate_radii
 
 MIXTURE = 0.5 * dro.Expectation() + 0.5 * dro.CVaR(0.5)
 
@@ -92,7 +92,7 @@ def test_a_radius_means_the_same_in_every_fold() -> None:
 def test_candidate_radii_shrink_with_the_root_of_the_sample() -> None:
     demand = np.random.default_rng(7).uniform(10, 90, 25)
     own = program(demand)
-    radii = dro.candidate_radii(own, dro.Wasserstein(0.0, over="demand"), (0, 1, 2))
+    radii = candidate_radii(own, dro.Wasserstein(0.0, over="demand"), (0, 1, 2))
     apart = np.abs(np.subtract.outer(demand, demand)).mean() / demand.std()
     assert radii == pytest.approx({0: 0, 1: apart / 5, 2: 2 * apart / 5})
     assert apart == pytest.approx(mean_distance(features(own.data, "demand"), own.probability))

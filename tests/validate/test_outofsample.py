@@ -14,7 +14,13 @@ from problems import newsvendor_day, newsvendor_plan
 
 import drofcm as dro
 from drofcm.risk.weights import worst_case_weights
-from drofcm.validate.outofsample import bootstrap_interval, proportion_interval, repetition_interval, tail_mean
+from drofcm.validate.outofsample import (
+    bootstrap_interval,
+    price_of_robustness,
+    proportion_interval,
+    repetition_interval,
+    tail_mean,
+)
 
 
 def shop(m: dro.Stage, data: xr.Dataset) -> object:
@@ -138,7 +144,7 @@ def test_price_of_robustness() -> None:
     shop_of = program(demand)
     nominal = shop_of.solve()
     robust = shop_of.solve(ambiguity=dro.TotalVariation(0.3))
-    price = dro.price_of_robustness(shop_of, robust, nominal)
+    price = price_of_robustness(shop_of, robust, nominal)
     best = min(cost_of(order, demand).mean() for order in demand)
     paid = cost_of(float(robust.first_stage.ordered), demand).mean() - best
     assert paid > 0
