@@ -140,7 +140,7 @@ print(json.dumps({
 
 
 def test_importing_drofcm_has_no_side_effects(root: Path, tmp_path: Path) -> None:
-    # distributed, highspy, ruamel.yaml and scipy.special register what they do on their own import; only drofcm's part is measured
+    # these register what they do on their own import; only the part of drofcm is measured
     preload = "import dask, distributed, geopandas, highspy, pandera, ruamel.yaml, scipy.special\n"
     environment = {**os.environ, "PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
