@@ -94,7 +94,7 @@ def measure(case: Case) -> dict[str, Any]:
         if case.workers:
             from distributed import Client, LocalCluster
 
-            cluster = LocalCluster(n_workers=case.workers, threads_per_worker=1, dashboard_address=None, memory_limit=0)
+            cluster = LocalCluster(n_workers=case.workers, threads_per_worker=1, dashboard_address=":0", memory_limit=0)
             client = stack.enter_context(Client(stack.enter_context(cluster)))
             client.run(demand_shock.program(instance(2, case.seed)[0]).blocks)
         began, used = time.perf_counter(), time.process_time()
