@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from drofcm.risk.ambiguity import AmbiguitySet, Nominal, bind
 from drofcm.risk.measures import Expectation, RiskMeasure, as_sum
 from drofcm.risk.reformulate import risk_expression
 from drofcm.risk.weights import check_probability
+from drofcm.solve.execution import wait_for_worker
 from drofcm.solve.extensive import Progress, infeasibility_listing
 from drofcm.solve.method import Method, evaluate_blocks, solve_blocks
 from drofcm.solve.result import Result
@@ -34,6 +36,9 @@ __all__ = ["TwoStageProgram", "solve"]
 
 _CHUNK = 200
 """Scenarios that are assembled at a time: beyond, memory grows and time per scenario does not fall."""
+
+_LEAST_CHUNK = 40
+"""Scenarios for which another worker pays: the fixed time of a chunk is that of about a hundred scenarios."""
 
 StageFunction = Callable[[Stage, xr.Dataset], Any]
 
@@ -159,7 +164,8 @@ class TwoStageProgram:
             A `dask.distributed.Client` on whose workers the chunks are assembled. The stage functions travel there, so
             they must stand at module level or be picklable otherwise.
         chunk
-            Scenarios assembled at a time; None takes as many as keep the assembly small. Blocks do not depend on it.
+            Scenarios assembled at a time; None takes as many as keep the assembly small and the workers evenly busy.
+            Blocks do not depend on it.
 
         Raises
         ------
@@ -169,12 +175,12 @@ class TwoStageProgram:
             If the cluster has no worker.
         """
         count = self.data.sizes[SCENARIO]
-        size = chunk if chunk is not None else _CHUNK
-        if size < 1:
+        if chunk is not None and chunk < 1:
             raise ValueError(f"chunk must be at least 1, got {chunk!r}")
         made_of = (self.data, *self._functions.values())
         if chunk is None and self._assembled is not None and _are(self._assembled[0], made_of):
             return self._assembled[1]
+        size = chunk or _chunk_size(count, 1 if client is None else len(wait_for_worker(client)))
         parts = [self._part(slice(begin, begin + size)) for begin in range(0, count, size)]
         joined = join(spread(_assembled, parts, client, workers=1), self.probability)
         if chunk is None:
@@ -400,6 +406,14 @@ class TwoStageProgram:
                 objective = objective - constant + constant * one
             model.add_objective(objective)
         return model
+
+
+def _chunk_size(count: int, workers: int) -> int:
+    """Scenarios to assemble at a time, so that no worker waits for another with a larger share."""
+    chunks = math.ceil(count / _CHUNK)
+    even = math.ceil(chunks / workers) * workers
+    # every chunk costs a fixed time, so few scenarios are not shared out among many workers
+    return math.ceil(count / max(chunks, min(even, count // _LEAST_CHUNK)))
 
 
 def _are(some: tuple[Any, ...], others: tuple[Any, ...]) -> bool:

@@ -2,11 +2,11 @@
 
     python tests/benchmarks/decomposition.py race --scenarios 100 --share 0.005 --limit 300 --highs-limit 1800
     python tests/benchmarks/decomposition.py curve --scenarios 100 200 500 --limit 120
-    python tests/benchmarks/decomposition.py assembly --scenarios 500
 
 All runs use the generator of ``studies/01_demand_shock_ieee33``, its five data-centre nodes, eight hubs and 25 steps,
 with another number of scenarios. Gaps are shares of (do nothing - lower bound). Ratios are of times within one run;
-absolute times depend on the machine, of which the number of cores is printed.
+absolute times depend on the machine, of which the number of cores is printed. ``assembly.py`` measures the assembly,
+``peers.py`` other solvers.
 """
 
 from __future__ import annotations
@@ -159,33 +159,9 @@ def curve(arguments: argparse.Namespace) -> None:
         )
 
 
-def assembly(arguments: argparse.Namespace) -> None:
-    """Assembly in one piece and in chunks: time, stored size, size if nothing were shared."""
-    for count in arguments.scenarios:
-        data, _ = instance(count, arguments.seed)
-        program = demand_shock.program(data)
-        for chunk in (50, 200, count):
-            began = time.perf_counter()
-            blocks = program.blocks(chunk=chunk)
-            seconds = time.perf_counter() - began
-            distinct: dict[int, int] = {}
-            total = 0
-            for own in blocks.scenarios:
-                for value in vars(own).values():
-                    arrays = [value.data, value.indices, value.indptr] if hasattr(value, "indptr") else [value]
-                    for array in arrays:
-                        if isinstance(array, np.ndarray):
-                            distinct[id(array)] = array.nbytes
-                            total += array.nbytes
-            print(
-                f"{count} scenarios in chunks of {chunk}: {seconds:.1f} s, {1e3 * seconds / count:.1f} ms a scenario; "
-                f"{sum(distinct.values()) / 2**20:.1f} MiB stored of {total / 2**20:.1f} unshared; peak {peak()}"
-            )
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["race", "curve", "assembly"])
+    parser.add_argument("what", choices=["race", "curve"])
     parser.add_argument("--scenarios", type=int, nargs="+", default=[100])
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--share", type=float, default=0.005, help="gap as a share of (do nothing - lower bound)")
@@ -194,7 +170,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=None)
     parser.add_argument("--linear", action="store_true", help="recourse without integers")
     arguments = parser.parse_args()
-    {"race": race, "curve": curve, "assembly": assembly}[arguments.what](arguments)
+    {"race": race, "curve": curve}[arguments.what](arguments)
 
 
 if __name__ == "__main__":
