@@ -3,9 +3,9 @@
 mpi-sppy gets an environment of its own. It needs an MPI library (mpi4py is imported also in a serial run):
 
     apt-get install openmpi-bin
-    python -m venv /tmp/mpisppy
-    /tmp/mpisppy/bin/pip install mpi-sppy==0.14.0 pyomo==6.10.1 highspy==1.15.1 mpi4py==4.1.2 scipy
-    python tests/benchmarks/peers.py --peer /tmp/mpisppy/bin/python --scenarios 20 --share 0.001 --limit 600
+    python -m venv ../mpisppy
+    ../mpisppy/bin/pip install mpi-sppy==0.14.0 pyomo==6.10.1 highspy==1.15.1 mpi4py==4.1.2 scipy
+    python tests/benchmarks/peers.py --peer ../mpisppy/bin/python --scenarios 20 --share 0.001 --limit 600
 
 Both sides get the same matrices: the instance of ``decomposition.py`` (data and integers of the first stage as in
 ``studies/01_demand_shock_ieee33``, recourse without integers), written to a file as canonical matrices and built from
