@@ -105,7 +105,7 @@ def solve_extensive(
         return solve(
             problem,
             gap=asked,
-            time_limit=None if time_limit is None else max(0.1, time_limit - passed),
+            time_limit=None if time_limit is None else max(0.0, time_limit - passed),
             start=None if from_ is None else (np.arange(n, dtype=np.int32), from_),
             interruptible=True,
             listen=listen if master.explicit else None,

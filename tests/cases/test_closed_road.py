@@ -100,6 +100,7 @@ def test_the_optimal_hub_changes(network: RoadNetwork, flooded: bool, hub: str, 
     assert Enumeration(given).optimum(RISK).objective == pytest.approx(cost, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_the_wrong_hub_costs_what_is_worked_out(network: RoadNetwork) -> None:
     given = data(travel_time(network, flooded=True))
     forced = given.assign(hub_forced_out=given.hub_forced_out.copy(data=[0, 1]))

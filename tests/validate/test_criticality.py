@@ -74,6 +74,7 @@ def test_what_the_bounds_do_not_say_is_not_known(data: xr.Dataset, plan: Result)
     assert table.loc["k", "extra_at_most"] == pytest.approx(225, abs=0.1)
 
 
+@pytest.mark.slow
 def test_a_hub_that_the_study_forces_out_or_needs_has_no_plan(data: xr.Dataset) -> None:
     forced = data.assign(hub_minimum=xr.full_like(data.hub_minimum, 2))
     plan = demand_shock.program(forced).solve(risk=RISK, gap=1e-7)

@@ -46,7 +46,7 @@ EQUIVALENT: dict[str, str] = {
 }
 """Mutants that are no other problem, and why."""
 
-EVERY = 15
+EVERY = 30
 """One mutant in so many runs by default."""
 
 

@@ -119,6 +119,7 @@ def tiny(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_command_shows_every_ensemble(tiny: Path) -> None:
     command = ["stability", str(tiny), "--scenarios", "2", "--repeats", "2", "--reference", "2", "--gap", "0.1"]
     told = CliRunner().invoke(app, command)
