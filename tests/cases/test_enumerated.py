@@ -50,6 +50,7 @@ def test_case_uses_everything_it_is_meant_to_show(enumeration: Enumeration) -> N
     ],
     ids=["minimum", "forced in and maximum", "forced out and budget"],
 )
+@pytest.mark.slow
 def test_options_of_the_first_stage(enumeration: Enumeration, change: dict[str, Any]) -> None:
     data = load_case("enumerated", **change).data
     best = enumeration.with_first_stage_of(data).optimum(EXPECTATION)
@@ -59,6 +60,7 @@ def test_options_of_the_first_stage(enumeration: Enumeration, change: dict[str, 
     assert solve_and_certify(data, EXPECTATION).objective == pytest.approx(best.objective, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_labels_in_another_order_change_nothing(enumeration: Enumeration) -> None:
     data: xr.Dataset = enumeration.figures.data
     turned = data.isel({dim: slice(None, None, -1) for dim in ("supplier", "hub", "fcm", "node", "bus", "line")})

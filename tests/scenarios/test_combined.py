@@ -138,6 +138,7 @@ def test_a_longer_ensemble_begins_with_the_shorter_one(ensemble: xr.Dataset) -> 
     assert fewer.drop_vars("probability").identical(ensemble.isel(scenario=slice(30)).drop_vars("probability"))
 
 
+@pytest.mark.slow
 def test_workers_do_not_matter(ensemble: xr.Dataset, client: Client) -> None:
     there = combined_events(scenarios=12, client=client, chunk=5, **study())
     assert there.drop_vars("probability").identical(ensemble.isel(scenario=slice(12)).drop_vars("probability"))

@@ -274,6 +274,7 @@ def test_kept_scenarios_stay_as_they_are_and_carry_a_recipe(tmp_path: Path) -> N
 # ---- the matrix -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_where_distances_are_computed_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     data = random_ensemble(300, 8, 2, width=20)
     here = dro.reduce_scenarios(data, 25, workers=1)

@@ -103,6 +103,7 @@ def test_report_is_drawn_again_from_the_files(tiny_run: RunFolder, tmp_path: Pat
         rebuild_report(copy)
 
 
+@pytest.mark.slow
 def test_run_that_was_stopped_is_taken_up_and_replaced(tiny: Path, tiny_run: RunFolder, tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     shutil.copytree(tiny_run.path.parent, runs)
