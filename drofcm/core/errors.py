@@ -17,6 +17,7 @@ __all__ = [
     "Finding",
     "InfeasibleError",
     "InputError",
+    "LimitError",
     "ModelError",
     "SolveError",
     "errors_of",
@@ -75,6 +76,21 @@ class ModelError(DrofcmError, ValueError):
 
 class SolveError(DrofcmError, RuntimeError):
     """The solver stopped without a plan that may be reported."""
+
+
+class LimitError(SolveError):
+    """A limit was hit before any plan was found; ``lower_bound`` is what no plan costs less than."""
+
+    def __init__(self, status: str, seconds: float, lower_bound: float) -> None:
+        self.status, self.seconds, self.lower_bound = status, seconds, lower_bound
+        super().__init__(
+            f"stopped ({status}) after {seconds:.0f} s before any plan was found; "
+            f"no plan costs less than {lower_bound:,.6g}. Give it more time"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # an error that a worker raises is made again where it is shown
+        return type(self), (self.status, self.seconds, self.lower_bound)
 
 
 class InfeasibleError(SolveError):

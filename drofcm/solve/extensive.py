@@ -15,7 +15,7 @@ import pandas as pd
 import xarray as xr
 
 from drofcm.blocks.form import TwoStageBlocks
-from drofcm.core.errors import InfeasibleError, SolveError
+from drofcm.core.errors import InfeasibleError, LimitError, SolveError
 from drofcm.risk.ambiguity import AmbiguitySet
 from drofcm.risk.measures import RiskMeasure
 from drofcm.risk.weights import worst_case_weights
@@ -88,7 +88,9 @@ def solve_extensive(
     InfeasibleError
         If no plan exists.
     SolveError
-        If the problem is unbounded, or the limit was hit before any plan was found.
+        If the problem is unbounded.
+    LimitError
+        If the limit was hit before any plan was found.
     """
     began = time.perf_counter()
     master = _whole(blocks, risk, ambiguity)
@@ -125,10 +127,7 @@ def solve_extensive(
     if outcome.status == "unbounded":
         raise SolveError("the cost is unbounded below: a cost or a bound is missing")
     if outcome.x is None:
-        raise SolveError(
-            f"stopped ({outcome.status}) after {outcome.seconds:.0f} s before any plan was found; "
-            f"no plan costs less than {outcome.bound:,.6g}. Give it more time"
-        )
+        raise LimitError(outcome.status, outcome.seconds, outcome.bound)
     x = outcome.x[:n]
     x = np.where(blocks.first_stage.integer, np.round(x), x)
     log = pd.DataFrame(rows, columns=["seconds", "lower_bound", "upper_bound"])

@@ -19,7 +19,7 @@ import xarray as xr
 
 from drofcm.blocks.form import TwoStageBlocks
 from drofcm.core.dims import SCENARIO
-from drofcm.core.errors import ModelError, SolveError, shorten
+from drofcm.core.errors import LimitError, ModelError, shorten
 from drofcm.risk.ambiguity import AmbiguitySet
 from drofcm.risk.measures import RiskMeasure
 from drofcm.solve.execution import executor
@@ -76,7 +76,9 @@ def solve_lshaped(
     InfeasibleError
         If no plan exists.
     SolveError
-        If the problem is unbounded, or a limit was hit before any plan was found.
+        If the problem is unbounded.
+    LimitError
+        If a limit was hit before any plan was found.
     InputError
         If the checkpoint belongs to another problem.
     """
@@ -89,10 +91,7 @@ def solve_lshaped(
         except KeyboardInterrupt:
             status = "interrupted"
         if search.plan is None:
-            raise SolveError(
-                f"stopped ({status}) after {stop.seconds:.0f} s before any plan was found; "
-                f"no plan costs less than {search.lower:,.6g}. Give it more time"
-            )
+            raise LimitError(status, stop.seconds, search.lower)
         result = result_at(
             blocks,
             search.plan,

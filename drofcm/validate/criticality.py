@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from drofcm.core.errors import Finding, InfeasibleError, InputError, SolveError, suggest
+from drofcm.core.errors import Finding, InfeasibleError, InputError, LimitError, suggest
 from drofcm.problems import demand_shock
 from drofcm.risk.measures import RiskMeasure
 from drofcm.solve.result import Result
@@ -119,8 +119,8 @@ def _bounds(task: _Task) -> tuple[float, float]:
         found = program.solve(risk=task.risk, gap=task.gap, time_limit=task.time_limit, start=start, workers=1)
     except InfeasibleError:
         return np.inf, np.inf
-    except SolveError:
-        return -np.inf, np.inf  # a limit was hit before there was any plan
+    except LimitError as error:
+        return error.lower_bound, np.inf
     return found.lower_bound, found.upper_bound
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import pytest
 import xarray as xr
 
 import drofcm as dro
-from drofcm.core.errors import InfeasibleError, InputError, ModelError, SolveError
+from drofcm.core.errors import InfeasibleError, InputError, LimitError, ModelError, SolveError
 from drofcm.solve.highs import MatrixProblem, solve
 
 # Two machines are bought (4 and 5 a piece, at most 3 of each, at most 5 together), each makes 2 pieces. What is missing
@@ -156,8 +157,10 @@ def test_unbounded(kind: str) -> None:
 
 
 def test_time_limit_before_any_plan() -> None:
-    with pytest.raises(SolveError, match=r"time_limit.*before any plan"):
+    with pytest.raises(LimitError, match=r"time_limit.*before any plan") as caught:
         network().solve(time_limit=0.0)
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert (str(again), again.lower_bound) == (str(caught.value), caught.value.lower_bound)
 
 
 @pytest.mark.parametrize(("option", "value"), [("gap", -0.1), ("gap", np.nan), ("method", "benders")])
