@@ -1,7 +1,7 @@
 # Needs Python 3.11 or later and make, nothing else: everything is installed into .venv.
 #
 #   make study   run the main study to its report in runs/
-#   make test    run the tests                (PYTEST_ARGS="-k name" to choose)
+#   make test    run the tests, a file at a time on every core (PYTEST_ARGS="-k name" to choose)
 #   make lint    ruff, mypy, import-linter
 #   make clean   remove what the other targets made, except runs/
 
@@ -20,7 +20,7 @@ study: $(VENV)/.installed
 	$(BIN)/drofcm run $(STUDY)
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -rs $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -rs -n logical --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
