@@ -26,13 +26,19 @@ from drofcm.blocks.form import TwoStageBlocks
 from drofcm.core.errors import Finding, InputError, SolveError
 from drofcm.risk.ambiguity import AmbiguitySet
 from drofcm.risk.measures import RiskMeasure
+from drofcm.solve.cuts import CutPool
+from drofcm.solve.regions import Region
+from drofcm.solve.subproblem import Point
 
 __all__ = ["Learnt", "expect", "problem_hash", "read", "write"]
 
 Vector = npt.NDArray[np.float64]
 
-_FACTS = ("lower", "lower_origin", "upper", "phase", "iteration")
-_ARRAYS = ("scenario", "constant", "bounds_cost", "floor", "kept", "plan")
+_FACTS = ("lower", "lower_origin", "upper", "phase", "iteration", "ruled_out")
+_ARRAYS = ("floor", "kept", "plan")
+_OF_REGIONS = ("lower", "upper", "bound", "rounds", "value")
+
+_EVERYWHERE = -1
 
 
 @dataclass(frozen=True)
@@ -41,12 +47,12 @@ class Learnt:
 
     Attributes
     ----------
-    scenario, constant, gradients, bounds_cost
-        The cuts; see `drofcm.solve.cuts.CutPool`.
+    cuts
+        The cuts that hold everywhere.
     floor
         Lower bound of every scenario's cost, (S).
     kept
-        Scenarios that are kept whole.
+        Scenarios that are kept whole everywhere.
     lower, lower_origin
         Lower bound and where it comes from.
     plan
@@ -57,12 +63,14 @@ class Learnt:
         Which phase the search was in.
     iteration
         Iterations done.
+    points
+        Points of every scenario's Lagrangian dual.
+    regions, ruled_out
+        Parts of the first stage that are searched one by one (None: it is searched as one), and the least bound of
+        what lies outside them.
     """
 
-    scenario: npt.NDArray[np.int64]
-    constant: Vector
-    gradients: sp.csr_array
-    bounds_cost: Vector
+    cuts: CutPool
     floor: Vector
     kept: npt.NDArray[np.int64]
     lower: float
@@ -71,6 +79,9 @@ class Learnt:
     upper: float
     phase: str
     iteration: int
+    points: tuple[tuple[Point, ...], ...]
+    regions: tuple[Region, ...] | None
+    ruled_out: float
 
 
 def problem_hash(blocks: TwoStageBlocks, risk: RiskMeasure, ambiguity: AmbiguitySet) -> str:
@@ -171,11 +182,66 @@ def write(path: Path, key: str, learnt: Learnt) -> None:
 
 
 def _arrays(key: str, learnt: Learnt) -> dict[str, Any]:
+    regions = learnt.regions or ()
     facts = {name: getattr(learnt, name) for name in _FACTS}
     arrays = {name: getattr(learnt, name) for name in _ARRAYS}
-    cuts = learnt.gradients
-    stored = {"data": cuts.data, "indices": cuts.indices, "indptr": cuts.indptr, "shape": np.array(cuts.shape)}
-    return {"facts": np.array(json.dumps({**facts, "key": key})), **arrays, **stored}
+    pools = [learnt.cuts, *(region.cuts for region in regions)]
+    n, count = learnt.cuts.gradients.shape[1], len(learnt.floor)
+    home = np.repeat(np.arange(len(pools)) + _EVERYWHERE, [len(pool) for pool in pools])
+    points = [(s, point) for s, own in enumerate(learnt.points) for point in own]
+    known = [np.full(n, np.nan) if region.plan is None else region.plan for region in regions]
+    return {
+        "facts": np.array(json.dumps({**facts, "split": learnt.regions is not None, "key": key})),
+        **arrays,
+        "home": home,
+        "scenario": np.concatenate([pool.scenario for pool in pools]),
+        "constant": np.concatenate([pool.constant for pool in pools]),
+        "bounds_cost": np.concatenate([pool.bounds_cost for pool in pools]),
+        **_packed("gradient", sp.csr_array(sp.vstack([pool.gradients for pool in pools]))),
+        "point_scenario": np.array([s for s, _ in points], dtype=np.int64),
+        "point_cost": np.array([point.cost for _, point in points]),
+        **_packed("point", sp.csr_array(np.array([point.x for _, point in points]).reshape(-1, n))),
+        **{f"region_{name}": np.array([getattr(region, name) for region in regions]) for name in _OF_REGIONS},
+        "region_plan": np.array(known).reshape(-1, n),
+        "region_kept": np.array([np.isin(np.arange(count), region.kept) for region in regions]).reshape(-1, count),
+    }
+
+
+def _packed(name: str, matrix: sp.csr_array) -> dict[str, Any]:
+    parts = {"data": matrix.data, "indices": matrix.indices, "indptr": matrix.indptr, "shape": np.array(matrix.shape)}
+    return {f"{name}_{part}": array for part, array in parts.items()}
+
+
+def _unpacked(name: str, arrays: Mapping[str, Any]) -> sp.csr_array:
+    data, indices, indptr, shape = (arrays[f"{name}_{part}"] for part in ("data", "indices", "indptr", "shape"))
+    return sp.csr_array((data, indices, indptr), shape=tuple(shape.tolist()))
+
+
+def _learnt(arrays: Mapping[str, Any], facts: Mapping[str, Any]) -> Learnt:
+    gradients = _unpacked("gradient", arrays)
+
+    def pool(home: int) -> CutPool:
+        own = arrays["home"] == home
+        scenario, constant, bounds_cost = (arrays[name][own] for name in ("scenario", "constant", "bounds_cost"))
+        return CutPool.of(scenario, constant, sp.csr_array(gradients[np.flatnonzero(own)]), bounds_cost)
+
+    regions = []
+    for k, plan in enumerate(arrays["region_plan"]):
+        lower, upper, bound, rounds, value = (arrays[f"region_{name}"][k] for name in _OF_REGIONS)
+        kept = np.flatnonzero(arrays["region_kept"][k]).tolist()
+        best = None if np.isnan(plan).any() else plan
+        regions.append(Region(lower, upper, float(bound), pool(k), kept, int(rounds), float(value), best))
+    points: list[list[Point]] = [[] for _ in arrays["floor"]]
+    at = _unpacked("point", arrays).toarray()
+    for s, x, cost in zip(arrays["point_scenario"], at, arrays["point_cost"], strict=True):
+        points[s].append(Point(x, float(cost)))
+    return Learnt(
+        cuts=pool(_EVERYWHERE),
+        points=tuple(tuple(own) for own in points),
+        regions=tuple(regions) if facts["split"] else None,
+        **{name: arrays[name] for name in _ARRAYS},
+        **{name: facts[name] for name in _FACTS},
+    )
 
 
 def read(path: Path, key: str) -> Learnt | None:
@@ -195,13 +261,9 @@ def read(path: Path, key: str) -> Learnt | None:
         with np.load(path, allow_pickle=False) as stored:
             arrays = dict(stored)
         facts = json.loads(str(arrays["facts"]))
-        parts = (arrays["data"], arrays["indices"], arrays["indptr"])
-        gradients = sp.csr_array(parts, shape=tuple(arrays["shape"].tolist()))
-        learnt = Learnt(
-            gradients=gradients, **{name: arrays[name] for name in _ARRAYS}, **{name: facts[name] for name in _FACTS}
-        )
+        learnt = _learnt(arrays, facts)
         same = facts["key"] == key
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, LookupError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError([Finding(str(path), f"cannot be read as a checkpoint: {error}", "delete it")]) from error
     if not same:
         raise InputError(

@@ -59,6 +59,16 @@ class CutPool:
         self.active: npt.NDArray[np.bool_] = np.zeros(0, dtype=bool)
         self._slack_for: Positions = np.zeros(0, dtype=np.int64)
 
+    @classmethod
+    def of(cls, scenario: Positions, constant: Vector, gradients: sp.csr_array, bounds_cost: Vector) -> CutPool:
+        """A pool of the cuts with these attributes, (cuts) each and (cuts x n), all active."""
+        pool = cls(gradients.shape[1])
+        pool.scenario, pool.constant, pool.bounds_cost = scenario.astype(np.int64), constant, bounds_cost
+        pool._stacked = gradients
+        pool.active = np.ones(len(constant), dtype=bool)
+        pool._slack_for = np.zeros(len(constant), dtype=np.int64)
+        return pool
+
     def __len__(self) -> int:
         return len(self.constant)
 

@@ -24,6 +24,7 @@ from loky.process_executor import BrokenProcessPool
 from drofcm.blocks.form import FirstStage, Scenario, TwoStageBlocks
 from drofcm.core.dims import SCENARIO
 from drofcm.core.errors import SolveError
+from drofcm.solve.highs import Outcome, Task
 from drofcm.solve.subproblem import Answer, Request, Subproblem
 
 __all__ = ["Executor", "executor", "process_pool", "settle", "wait_for_worker", "without_interrupts"]
@@ -53,6 +54,9 @@ class Executor(Protocol):
 
     def floors(self) -> Floors:
         """The least cost of every scenario over all first stages, integers relaxed."""
+
+    def solve(self, tasks: Sequence[Task]) -> list[Outcome]:
+        """Solve mixed-integer problems side by side."""
 
 
 @contextmanager
@@ -143,6 +147,14 @@ class _Here:
     def floors(self) -> Floors:
         return self._block.floors(self._block.numbers)
 
+    def solve(self, tasks: Sequence[Task]) -> list[Outcome]:
+        return _solved_here(tasks)
+
+
+def _solved_here(tasks: Sequence[Task]) -> list[Outcome]:
+    """One after the other; Ctrl-C stops a search with what it has found."""
+    return [task.run(interruptible=True) for task in tasks]
+
 
 # ---- processes beside this one --------------------------------------------------------------------------------------
 
@@ -175,6 +187,10 @@ def _floors_resident(numbers: Sequence[int]) -> Floors:
     return _resident[0].floors(numbers)
 
 
+def _outcomes(tasks: Mapping[int, Task]) -> dict[int, Outcome]:
+    return {number: task.run() for number, task in tasks.items()}
+
+
 class _Processes:
     """Processes that each hold all scenarios and take the next batch when they are free."""
 
@@ -189,6 +205,12 @@ class _Processes:
 
     def floors(self) -> Floors:
         return self._all(_floors_resident, _batches(self._block.numbers, self.workers))
+
+    def solve(self, tasks: Sequence[Task]) -> list[Outcome]:
+        if len(tasks) == 1:
+            return _solved_here(tasks)
+        done = self._all(_outcomes, [{number: task} for number, task in enumerate(tasks)])
+        return [done[number] for number in range(len(tasks))]
 
     def close(self) -> None:
         if self._pool is not None:
@@ -271,6 +293,11 @@ def _floors_block(block: _Block) -> Floors:
     return block.floors(block.numbers)
 
 
+def _outcomes_at(block: _Block, tasks: Mapping[int, Task]) -> dict[int, Outcome]:
+    """The block only says where."""
+    return _outcomes(tasks)
+
+
 class _OnDask:
     """Blocks of scenarios that live on the workers of a cluster; a block that is lost is sent again.
 
@@ -294,6 +321,16 @@ class _OnDask:
 
     def floors(self) -> Floors:
         return self._all(_floors_block, {k: () for k in range(len(self._blocks))})
+
+    def solve(self, tasks: Sequence[Task]) -> list[Outcome]:
+        if len(tasks) == 1:
+            return _solved_here(tasks)
+        done: dict[int, Outcome] = {}
+        numbered = list(enumerate(tasks))
+        for first in range(0, len(numbered), len(self._blocks)):
+            some = numbered[first : first + len(self._blocks)]
+            done |= self._all(_outcomes_at, {k: ({number: task},) for k, (number, task) in enumerate(some)})
+        return [done[number] for number in range(len(tasks))]
 
     def close(self) -> None:
         self._sent.clear()

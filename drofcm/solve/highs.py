@@ -18,7 +18,7 @@ import scipy.sparse as sp
 
 from drofcm.core.errors import SolveError
 
-__all__ = ["INTEGRALITY", "LinearOutcome", "LinearProgram", "MatrixProblem", "Outcome", "solve"]
+__all__ = ["INTEGRALITY", "LinearOutcome", "LinearProgram", "MatrixProblem", "Outcome", "Task", "solve"]
 
 Vector = npt.NDArray[np.float64]
 Status = Literal["optimal", "enough", "time_limit", "interrupted", "infeasible", "unbounded"]
@@ -35,6 +35,16 @@ _LINEAR: dict[highspy.HighsModelStatus, Status] = {
     highspy.HighsModelStatus.kOptimal: "optimal",
     highspy.HighsModelStatus.kInfeasible: "infeasible",
     highspy.HighsModelStatus.kUnbounded: "unbounded",
+}
+
+
+_LEAN = {
+    "mip_allow_restart": False,
+    "mip_heuristic_effort": 0.0,
+    "mip_heuristic_run_feasibility_jump": False,
+    "mip_heuristic_run_rins": False,
+    "mip_heuristic_run_rens": False,
+    "mip_heuristic_run_root_reduced_cost": False,
 }
 
 
@@ -78,6 +88,35 @@ class Outcome:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Task:
+    """A mixed-integer problem with the limits of its search, to be solved here or elsewhere.
+
+    Attributes
+    ----------
+    problem, gap, time_limit, start, enough
+        As of `solve`.
+    """
+
+    problem: MatrixProblem
+    gap: float
+    time_limit: float | None = None
+    start: tuple[npt.NDArray[np.int32], Vector] | None = None
+    enough: float = np.inf
+
+    def run(self, interruptible: bool = False) -> Outcome:
+        """Solve it on one thread."""
+        return solve(
+            self.problem,
+            gap=self.gap,
+            time_limit=self.time_limit,
+            start=self.start,
+            interruptible=interruptible,
+            enough=self.enough,
+            threads=1,
+        )
+
+
 def solve(
     problem: MatrixProblem,
     *,
@@ -87,6 +126,7 @@ def solve(
     interruptible: bool = False,
     listen: Listener | None = None,
     enough: float = np.inf,
+    lean: bool = False,
     threads: int = 0,
 ) -> Outcome:
     """Solve a linear or mixed-integer problem.
@@ -107,6 +147,9 @@ def solve(
         Called with seconds, lower bound and upper bound whenever the search reports progress.
     enough
         Lower bound at which a mixed-integer search stops, whatever its gap.
+    lean
+        Whether to leave out restarts and primal heuristics: small problems that are solved by the hundred are proven
+        optimal in half the time without them.
     threads
         Threads HiGHS may use; 0 leaves it to HiGHS.
 
@@ -122,6 +165,8 @@ def solve(
     highs = _load(problem, scale)
     highs.setOptionValue("mip_rel_gap", gap)
     highs.setOptionValue("mip_feasibility_tolerance", INTEGRALITY)
+    for name, value in _LEAN.items() if lean else ():
+        _check(highs.setOptionValue(name, value), f"option {name}")
     if time_limit is not None:
         highs.setOptionValue("time_limit", float(time_limit))
     if listen is not None:

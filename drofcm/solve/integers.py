@@ -1,9 +1,10 @@
 """The third phase: the master keeps its integers, and so do the scenarios.
 
 At every plan the master proposes all scenarios are solved with their integers: that is an upper bound. Where the cuts
-fall short of the true cost, weighted by the risk measure, Lagrangian cuts are driven towards it. Scenarios that stay
-out of reach of cuts join the master whole (partial Benders), which in the end makes it the extensive form. From then
-on the master is searched by regions, one for every choice of the first stage's binaries that the cuts do not rule out.
+fall short of the true cost, weighted by the risk measure, Lagrangian cuts are driven towards it. As soon as few
+choices of the first stage's binaries are left, each of them is a region with a master and cuts of its own, searched
+in the order of their bounds, several side by side. Scenarios that stay out of reach of cuts join a master whole
+(partial Benders), which in the end makes it the extensive form.
 
 References
 ----------
@@ -18,15 +19,19 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from drofcm.solve.highs import Task
 from drofcm.solve.master import MasterPoint
 from drofcm.solve.recourse import relative_gap
-from drofcm.solve.regions import Region, binaries, split
+from drofcm.solve.regions import MOST_NODES, Region, binaries, split
 from drofcm.solve.search import Search
 from drofcm.solve.subproblem import Answer, Request
 
 __all__ = ["IntegerPhase"]
 
 Vector = npt.NDArray[np.float64]
+
+_EXACT = 1e-4
+"""Relative gap of every scenario's exact cost, at most."""
 
 _STEPS = 12
 """Steps of the Lagrangian dual that are shared out among scenarios, at a plan that is seen for the first time."""
@@ -41,8 +46,14 @@ _PLANS = 3
 _PROGRESS = 0.2
 """The search has stalled if so many plans closed less than this share of the gap."""
 
+_MOST_REGIONS = 40
+"""Regions that are worth searching one by one although no scenario is kept whole yet."""
+
 _REGION_SECONDS = 20.0
-"""Time limit of the first search of a region with scenarios kept whole; it doubles every time."""
+"""Time limit of the first search of a region; it doubles every time."""
+
+_LEFT = 0.5
+"""Share of what cuts miss at a region's plan that may be left to cuts; the scenarios with the rest are kept whole."""
 
 _SHARE = 0.25
 """Share of the gap that may be lost to the master's own gap, and as much again to cuts that fall short."""
@@ -76,18 +87,20 @@ class IntegerPhase:
         self._search = search
         self._visited: dict[bytes, _Visited] = {}
         self._binaries = binaries(search.blocks.first_stage)
-        self._regions: list[Region] | None = None
-        self._ruled_out = np.inf
-        self._whole = False
         self._bounds: list[float] = []
+        self._stubborn = np.zeros(search.count, dtype=bool)
 
     def step(self) -> None:
-        """One plan of the master."""
-        if self._regions is None:
+        """One plan of the master, or one of each of some regions."""
+        search = self._search
+        if search.regions is None:
             self._improve()
+            # without a plan no region can be ruled out
+            if search.reason is None and np.isfinite(search.upper):
+                self._split()
         else:
-            self._search_region(self._regions)
-        self._search.record()
+            self._search_regions(search.regions)
+        search.record()
 
     def evaluate(self, x: Vector) -> _Visited:
         """Solve all scenarios at a plan with their integers; a plan that was met before is not solved again."""
@@ -95,8 +108,9 @@ class IntegerPhase:
         key = np.round(x, 9).tobytes()
         if key in self._visited:
             return self._visited[key]
-        everywhere = {s: Request(x, exact=True, seconds=search.stop.remaining) for s in range(search.count)}
-        answers = search.answers(everywhere)
+        gap = min(_EXACT, search.stop.gap / 4)
+        exact = Request(x, exact=True, gap=gap, seconds=search.stop.remaining)
+        answers = search.answers(dict.fromkeys(range(search.count), exact))
         search.take_cuts(x, answers)
         cost = np.array([answers[s].upper for s in range(search.count)])
         nothing = [s for s in range(search.count) if answers[s].violation == 0 and np.isposinf(answers[s].lower)]
@@ -114,118 +128,160 @@ class IntegerPhase:
     def _improve(self) -> None:
         """Let the master propose a plan, evaluate it, learn where the cuts fall short of it."""
         search = self._search
-        room = relative_gap(search.lower, search.upper)
-        share = max(_SHARE * search.stop.gap, min(_ROOM * room, _LOOSEST))
-        point = search.timed(
-            "master", lambda: search.master.integer(gap=share, time_limit=search.stop.remaining, start=search.plan)
-        )
+        task = search.master.task(self._gap(search.lower), search.stop.remaining, search.plan)
+        (point,) = search.solve([task])
         search.take_point(point, "dual bound of the master with integers")
         if len(point.x) and search.reason != "optimal":
             self._consider(point)
-        # without a plan no region can be ruled out
-        if search.master.kept and not self._whole and np.isfinite(search.upper):
-            self._split()
+
+    def _gap(self, lower: float) -> float:
+        """The gap to which a master is worth solving: early ones need no more than a direction."""
+        asked = self._search.stop.gap
+        return max(_SHARE * asked, min(_ROOM * relative_gap(lower, self._search.upper), _LOOSEST))
 
     def _split(self) -> None:
-        """From the first scenario that is kept whole on, search by regions of the first stage, if that can be done."""
-        found = split(self._search.master, self._binaries, self._target)
-        if found is None:
-            self._whole = True
-        else:
-            self._regions, self._ruled_out = found
-            self._search.phase = "regions of the first stage"
+        """From now on search by regions of the first stage, if they are few or what is kept whole asks for it."""
+        search = self._search
+        most = _MOST_REGIONS if not search.master.kept else MOST_NODES
+        first_stage = search.blocks.first_stage
+        found = search.timed(
+            "master", lambda: split(first_stage, search.master.bound_in, self._binaries, self._target, most)
+        )
+        if found is not None:
+            search.regions, search.ruled_out = found
+            search.phase = "regions of the first stage"
 
     @property
     def _target(self) -> float:
         """A bound at which a region holds nothing that is worth finding."""
         return self._search.upper - self._search.allowed
 
-    def _search_region(self, regions: list[Region]) -> None:
-        """Search the region of the least bound: with cuts alone first, then with the scenarios that are kept whole."""
+    def _search_regions(self, regions: list[Region]) -> None:
+        """One plan of each of the regions with the least bounds, as many as there are workers."""
         search = self._search
-        region = min(regions, key=lambda one: one.bound, default=None)
-        if region is not None and region.bound < self._target:
-            remaining = search.stop.remaining
-            longest = _REGION_SECONDS * 2 ** max(0, region.rounds - 1)
-            point = search.timed(
-                "master",
-                lambda: search.master.integer(
-                    gap=_SHARE * search.stop.gap,
-                    time_limit=longest if remaining is None else min(longest, remaining),
-                    start=search.plan if self._holds_plan(region) else None,
-                    fixed=(self._binaries, region.values),
-                    whole=region.rounds > 0,
-                    enough=self._target,
-                ),
-            )
-            if point.status == "interrupted":
-                raise KeyboardInterrupt
+        chosen: list[Region] = []
+        for region in sorted(regions, key=lambda own: own.bound):
+            if len(chosen) == search.workers or region.bound >= self._target:
+                break
+            if region.rounds == 0 and search.integer_recourse:
+                self._strengthen(region)
+            if region.bound < self._target:
+                chosen.append(region)
+        points = search.solve([self._task(region) for region in chosen])
+        for region, point in zip(chosen, points, strict=True):
             region.rounds += 1
             region.bound = max(region.bound, point.bound)
-            if len(point.x) and region.bound < self._target:
-                self._consider(point)
-        bound = min([self._ruled_out, *(one.bound for one in regions)])
+        if any(point.status == "interrupted" for point in points):
+            raise KeyboardInterrupt
+        for region, point in zip(chosen, points, strict=True):
+            if len(point.x) and region.bound < self._target and search.reason is None:
+                self._consider(point, region)
+        bound = min([search.ruled_out, *(own.bound for own in regions)])
         search.take_bound(min(bound, search.upper), "least dual bound of the master over all regions")
 
-    def _holds_plan(self, region: Region) -> bool:
-        plan = self._search.plan
-        return plan is not None and np.array_equal(np.round(plan[self._binaries]), region.values)
+    def _task(self, region: Region) -> Task:
+        search = self._search
+        remaining, longest = search.stop.remaining, _REGION_SECONDS * 2**region.rounds
+        return search.master.task(
+            gap=self._gap(region.bound),
+            time_limit=longest if remaining is None else min(longest, remaining),
+            start=region.plan,
+            region=region,
+            enough=self._target,
+        )
+
+    def _strengthen(self, region: Region) -> None:
+        """One cut for every scenario that bears weight, at the multipliers of the region's relaxation."""
+        search = self._search
+        point = search.timed("master", lambda: search.master.relax_in(region))
+        region.bound = max(region.bound, point.bound)
+        if region.bound >= self._target:
+            return
+        requests = {
+            s: Request(
+                point.x,
+                relaxed=False,
+                steps=1,
+                gradient=point.gradient[s],
+                within=(region.lower, region.upper),
+                seconds=search.seconds_each,
+            )
+            for s in np.flatnonzero(point.weight > 0).tolist()
+        }
+        search.take_cuts(point.x, search.answers(requests), region)
 
     # ---- what cuts miss at a plan -----------------------------------------------------------------------------------
 
-    def _consider(self, point: MasterPoint) -> None:
-        search, pool = self._search, self._search.master.pool
-        before = pool.bound(point.x, search.master.floor)
-        visited = self.evaluate(point.x)
+    def _consider(self, point: MasterPoint, region: Region | None = None) -> None:
+        search, x = self._search, point.x
+        before = search.known(x, region)
+        visited = self.evaluate(x)
         seen, visited.times = visited.times, visited.times + 1
         cost = visited.cost
         if not np.isfinite(cost).all():
             return
+        if region is not None:
+            region.take_plan(x, search.objective(x, cost))
+        short_before = self._short(cost, before, region)
+        if region is not None:
+            self._keep(region, np.where(self._stubborn, self._short(cost, search.known(x, region), region), 0))
         if search.integer_recourse:
-            self._drive(point.x, visited, _STEPS * _AGAIN**seen)
-        short_before = self._short(cost, before)
-        short = self._short(cost, pool.bound(point.x, search.master.floor))
-        stuck = seen > 0 and short.sum() > _STUCK * short_before.sum()
-        if (stuck or self._stalled()) and short.sum() > _SHARE * search.allowed:
+            self._drive(x, visited, _STEPS * _AGAIN**seen, region)
+        short = self._short(cost, search.known(x, region), region)
+        if short.sum() <= _SHARE * search.allowed:
+            return
+        order, left = _largest_first(short)
+        if region is not None:
+            self._keep(region, short)
+        elif (seen > 0 and short.sum() > _STUCK * short_before.sum()) or self._stalled():
             # what no cut reaches joins the master, where it is exact
-            order, left = _largest_first(short)
             search.master.keep(order[left > _SHARE * search.allowed].tolist())
+
+    def _keep(self, region: Region, short: Vector) -> None:
+        """Hold the scenarios with the largest part of what is short whole in the region's master."""
+        order, left = _largest_first(short)
+        region.keep(order[left > max(_SHARE * self._search.allowed, _LEFT * short.sum())].tolist())
 
     def _stalled(self) -> bool:
         """Whether the last plans have hardly raised the lower bound, whatever their cuts have closed at them."""
         search = self._search
         self._bounds.append(search.lower)
-        if self._regions is not None or len(self._bounds) <= _PLANS:
+        if len(self._bounds) <= _PLANS:
             return False
         return self._bounds[-1] - self._bounds[-1 - _PLANS] < _PROGRESS * (search.upper - search.lower)
 
-    def _short(self, cost: Vector, bound: Vector) -> Vector:
+    def _short(self, cost: Vector, bound: Vector, region: Region | None) -> Vector:
         """By how much the cuts of every scenario fall short of its cost, weighted by the risk measure, (S)."""
         short = self._search.weights(cost) * np.maximum(cost - bound, 0)
-        short[self._search.master.kept] = 0
+        short[self._search.master.kept + ([] if region is None else region.kept)] = 0
         return short
 
-    def _drive(self, x: Vector, visited: _Visited, steps: int) -> None:
+    def _drive(self, x: Vector, visited: _Visited, steps: int, region: Region | None) -> None:
         """Lagrangian cuts for the scenarios that matter: weight times shortfall, the largest first."""
         search, cost = self._search, visited.cost
-        short = self._short(cost, search.master.pool.bound(x, search.master.floor))
+        short = self._short(cost, search.known(x, region), region)
         allowed = _SHARE * search.allowed / 2
         order, left = _largest_first(short)
         close = allowed / max(search.weights(cost).sum(), 1e-12)
+        within = None if region is None else (region.lower, region.upper)
         requests = {
             int(s): Request(
                 x,
                 relaxed=False,
                 steps=min(1 + round(steps * short[s] / short.sum()), _MOST_STEPS),
                 gradient=visited.answers[int(s)].gradient,
-                points=search.points[int(s)],
+                points=search.points_of(int(s), region),
                 target=float(cost[s]),
                 close=close,
+                within=within,
                 seconds=search.seconds_each,
             )
             for s in order[(left > allowed) & (short[order] > 0)]
         }
-        search.take_cuts(x, search.answers(requests))
+        search.take_cuts(x, search.answers(requests), region)
+        after = self._short(cost, search.known(x, region), region)
+        driven = list(requests)
+        self._stubborn[driven] = after[driven] > _STUCK * short[driven]
 
 
 def _largest_first(short: Vector) -> tuple[npt.NDArray[np.int64], Vector]:

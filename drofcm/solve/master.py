@@ -19,7 +19,8 @@ from drofcm.risk.measures import RiskMeasure
 from drofcm.risk.rows import RiskRows, risk_rows
 from drofcm.risk.weights import worst_case_weights
 from drofcm.solve.cuts import Cut, CutPool
-from drofcm.solve.highs import LinearOutcome, LinearProgram, MatrixProblem, Status, solve
+from drofcm.solve.highs import LinearOutcome, LinearProgram, MatrixProblem, Outcome, Status, Task
+from drofcm.solve.regions import Region
 
 __all__ = ["Master", "MasterPoint"]
 
@@ -122,11 +123,27 @@ class Master:
 
     # ---- solving ------------------------------------------------------------------------------------------------
 
-    def relax(self) -> MasterPoint:
+    def relax_in(self, region: Region) -> MasterPoint:
+        """The relaxation of a region, by the cuts that hold everywhere."""
+        first = self._blocks.first_stage
+        columns = np.flatnonzero((region.lower != first.lower) | (region.upper != first.upper)).astype(np.int64)
+        relaxation = self._load()
+        relaxation.set_column_bounds(columns, region.lower[columns], region.upper[columns])
+        try:
+            return self.relax(retire=False)
+        finally:
+            relaxation.set_column_bounds(columns, first.lower[columns], first.upper[columns])
+
+    def relax(self, retire: bool = True) -> MasterPoint:
         """Solve without integers and without the scenarios that are kept whole.
 
         Before there are cuts enough the master can be unbounded although the program is not; a point within a large
         box is returned then, with a bound of minus infinity.
+
+        Parameters
+        ----------
+        retire
+            Whether cuts that have been slack for long leave.
         """
         n, count = self._sizes
         rounds = 0
@@ -146,7 +163,8 @@ class Master:
                 break
         weight, gradient = self._dual_mean(outcome.dual)
         price = outcome.dual[: len(self._blocks.first_stage.row_lower)]
-        self._retire(x, theta)
+        if retire:
+            self._retire(x, theta)
         bound = outcome.objective if bounded else -np.inf
         return MasterPoint("optimal", x, theta, bound, weight, gradient, price)
 
@@ -172,16 +190,15 @@ class Master:
             return np.inf
         return outcome.objective if outcome.status == "optimal" else -np.inf
 
-    def integer(
+    def task(
         self,
         gap: float,
         time_limit: float | None,
         start: Vector | None,
-        fixed: tuple[Columns, Vector] | None = None,
-        whole: bool = True,
+        region: Region | None = None,
         enough: float = np.inf,
-    ) -> MasterPoint:
-        """Solve with integers, and with the scenarios that are kept whole.
+    ) -> Task:
+        """The search with integers, and with the scenarios that are kept whole.
 
         Parameters
         ----------
@@ -191,28 +208,18 @@ class Master:
             Seconds; None for no limit.
         start
             A first stage to start from, (n).
-        fixed
-            Columns of the first stage and the values they are fixed at.
-        whole
-            Whether to hold the scenarios that are kept whole; without them the bound is lower and sooner there.
+        region
+            Where to search, with the cuts and the whole scenarios of that region; everywhere if left out.
         enough
             Bound at which the search may stop.
         """
+        columns = np.arange(self._sizes[0], dtype=np.int32)
+        first = None if start is None else (columns, start)
+        return Task(self.problem(region), gap, time_limit, first, enough)
+
+    def point(self, outcome: Outcome) -> MasterPoint:
+        """What the search has found."""
         n, count = self._sizes
-        problem = self.problem(whole)
-        if fixed is not None:
-            lower, upper = problem.lower.copy(), problem.upper.copy()
-            lower[fixed[0]] = upper[fixed[0]] = fixed[1]
-            problem = replace(problem, lower=lower, upper=upper)
-        outcome = solve(
-            problem,
-            gap=gap,
-            time_limit=time_limit,
-            start=None if start is None else (np.arange(n, dtype=np.int32), start),
-            interruptible=True,
-            enough=enough,
-            threads=1,
-        )
         nothing = np.zeros(0)
         if outcome.x is None:
             return MasterPoint(outcome.status, nothing, nothing, outcome.bound, nothing, nothing, nothing)
@@ -222,13 +229,17 @@ class Master:
         self.learn_weights(theta)
         return MasterPoint(outcome.status, x, theta, outcome.bound, nothing, nothing, nothing)
 
-    def problem(self, whole: bool = True) -> MatrixProblem:
-        """The master as it stands, with integers and, if ``whole``, the scenarios that are kept whole."""
+    def problem(self, region: Region | None = None) -> MatrixProblem:
+        """The master as it stands, with integers and the scenarios that are kept whole; of a region or of all."""
         base = self._base()
-        active = np.flatnonzero(self.pool.active)
-        rows, lower = self._cut_rows(active)
         n, _ = self._sizes
-        kept = self.kept if whole else []
+        kept = list(self.kept)
+        lent = [self._cut_rows(self.pool, np.flatnonzero(self.pool.active))]
+        if region is not None:
+            kept += [scenario for scenario in region.kept if scenario not in kept]
+            lent.append(self._cut_rows(region.cuts, np.arange(len(region.cuts))))
+            base.lower[:n], base.upper[:n] = region.lower, region.upper
+        rows, lower = sp.vstack([own for own, _ in lent]), np.concatenate([side for _, side in lent])
         blocks = [self._blocks.scenarios[number] for number in kept]
         below = [
             sp.hstack([own.technology, sp.csr_array((len(own.row_lower), base.rows.shape[1] - n))]) for own in blocks
@@ -237,7 +248,7 @@ class Master:
         beside = sp.block_diag([sp.csr_array((0, 0)), *(own.recourse for own in blocks)])
         costs = sp.block_diag([sp.csr_array((0, 0)), *(sp.csr_array(-own.cost[None, :]) for own in blocks)])
         top = sp.csr_array((base.rows.shape[0] + rows.shape[0], beside.shape[1]))
-        free = np.full(len(active) + len(blocks), np.inf)
+        free = np.full(len(lower) + len(blocks), np.inf)
         constant = np.array([own.constant for own in blocks])
         return MatrixProblem(
             cost=np.concatenate([base.cost, np.zeros(beside.shape[1])]),
@@ -245,7 +256,7 @@ class Master:
             rows=sp.csr_array(sp.hstack([left, sp.vstack([top, beside, costs])])),
             row_lower=np.concatenate([base.row_lower, lower, *(own.row_lower for own in blocks), constant]),
             row_upper=np.concatenate(
-                [base.row_upper, free[: len(active)], *(own.row_upper for own in blocks), free[len(active) :]]
+                [base.row_upper, free[: len(lower)], *(own.row_upper for own in blocks), free[len(lower) :]]
             ),
             lower=np.concatenate([base.lower, *(own.lower for own in blocks)]),
             upper=np.concatenate([base.upper, *(own.upper for own in blocks)]),
@@ -291,8 +302,7 @@ class Master:
             integer=np.concatenate([first.integer, np.zeros(count + extra, dtype=bool)]),
         )
 
-    def _cut_rows(self, numbers: npt.NDArray[np.int64]) -> tuple[sp.csr_array, Vector]:
-        pool = self.pool
+    def _cut_rows(self, pool: CutPool, numbers: npt.NDArray[np.int64]) -> tuple[sp.csr_array, Vector]:
         _, count = self._sizes
         theta = sp.csr_array(
             (pool.bounds_cost[numbers], (np.arange(len(numbers)), pool.scenario[numbers])), shape=(len(numbers), count)
@@ -319,7 +329,7 @@ class Master:
         self._load_risk_cuts(self._relaxation)
         missing = np.setdiff1d(np.flatnonzero(self.pool.active), self._in_relaxation)
         if len(missing):
-            rows, lower = self._cut_rows(missing)
+            rows, lower = self._cut_rows(self.pool, missing)
             self._relaxation.add_rows(rows, lower, np.full(len(missing), np.inf))
             self._in_relaxation += missing.tolist()
         return self._relaxation

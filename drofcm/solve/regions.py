@@ -1,45 +1,73 @@
 """Parts of the first stage, one for every choice of its binaries that may still hold a better plan.
 
-Fixing the binaries (which hubs are open) makes a master much easier: what belongs to a closed hub vanishes, in the
-scenarios that are kept whole as well. The master's cuts alone rule most choices out; the few that are left are
-searched one by one, and the least of their bounds is a bound of the program.
+Fixing the binaries (which hubs are open) makes everything much easier: what belongs to a closed hub vanishes, in the
+master and in the scenarios. And a Lagrangian cut that has to hold in one region only is higher there. The master's
+cuts alone rule most choices out; the few that are left are searched one by one, and the least of their bounds is a
+bound of the program: branching on the first stage, as in dual decomposition.
+
+References
+----------
+Caroe, C. C. and Schultz, R. (1999). Dual decomposition in stochastic integer programming.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from drofcm.blocks.form import FirstStage
-from drofcm.solve.master import Columns, Master
+from drofcm.solve.cuts import CutPool
 
-__all__ = ["Region", "binaries", "split"]
+__all__ = ["MOST_NODES", "Region", "binaries", "split"]
 
 Vector = npt.NDArray[np.float64]
+Columns = npt.NDArray[np.int64]
 
 _MOST_BINARIES = 24
-_MOST_NODES = 2000
+MOST_NODES = 2000
+"""Choices, whole or in part, that are looked at."""
 
 
 @dataclass
 class Region:
-    """One choice of the binaries.
+    """Part of the first stage, and what is known of it.
 
     Attributes
     ----------
-    values
-        Of the binaries.
+    lower, upper
+        Bounds of the first stage, (n).
     bound
         No plan of the region costs less.
+    cuts
+        Cuts that hold in this region, perhaps not elsewhere.
+    kept
+        Scenarios that its master holds whole.
     rounds
         How often it was searched.
+    value, plan
+        The best plan that was found in it; None before there is one.
     """
 
-    values: Vector
+    lower: Vector
+    upper: Vector
     bound: float
+    cuts: CutPool
+    kept: list[int] = field(default_factory=list)
     rounds: int = 0
+    value: float = np.inf
+    plan: Vector | None = None
+
+    def keep(self, scenarios: list[int]) -> None:
+        """Hold scenarios whole, integers included, from now on."""
+        self.kept += [scenario for scenario in scenarios if scenario not in self.kept]
+
+    def take_plan(self, x: Vector, value: float) -> None:
+        """A plan of the region and what it costs."""
+        if value < self.value:
+            self.value, self.plan = value, x
 
 
 def binaries(first_stage: FirstStage) -> Columns:
@@ -48,21 +76,32 @@ def binaries(first_stage: FirstStage) -> Columns:
     return np.flatnonzero(first_stage.integer & zero_or_one).astype(np.int64)
 
 
-def split(master: Master, columns: Columns, target: float) -> tuple[list[Region], float] | None:
-    """All choices that the master's relaxation does not rule out.
+def split(
+    first_stage: FirstStage,
+    bound_in: Callable[[Columns, Vector, Vector], float],
+    columns: Columns,
+    target: float,
+    most: int,
+) -> tuple[list[Region], float] | None:
+    """All choices of the binaries that are not ruled out.
 
     Parameters
     ----------
-    master
-        The master with its cuts.
+    first_stage
+        Of the program.
+    bound_in
+        Lower bound of the program where the given columns have the given bounds.
     columns
         The binaries.
     target
         Regions whose bound is at least this are ruled out.
+    most
+        Number of regions that is worth while.
 
     Returns
     -------
-    The regions, and the least bound among those that were ruled out; None if there are no binaries, or too many.
+    The regions, and the least bound among those that were ruled out; None if there are no binaries, or too many of
+    them or of the regions.
     """
     if not 0 < len(columns) <= _MOST_BINARIES:
         return None
@@ -73,15 +112,21 @@ def split(master: Master, columns: Columns, target: float) -> tuple[list[Region]
     while stack:
         values = stack.pop()
         nodes += 1
-        if nodes > _MOST_NODES:
+        if nodes > MOST_NODES or len(regions) > most:
             return None
         lower, upper = np.zeros(len(columns)), np.ones(len(columns))
         lower[: len(values)] = upper[: len(values)] = values
-        bound = master.bound_in(columns, lower, upper)
+        bound = bound_in(columns, lower, upper)
         if bound >= target:
             ruled_out = min(ruled_out, bound)
         elif len(values) == len(columns):
-            regions.append(Region(np.array(values), bound))
+            regions.append(_region(first_stage, columns, lower, bound))
         else:
             stack += [(*values, 0.0), (*values, 1.0)]
     return regions, ruled_out
+
+
+def _region(first_stage: FirstStage, columns: Columns, values: Vector, bound: float) -> Region:
+    lower, upper = first_stage.lower.copy(), first_stage.upper.copy()
+    lower[columns] = upper[columns] = values
+    return Region(lower, upper, bound, CutPool(len(lower)))

@@ -23,9 +23,10 @@ from drofcm.solve import checkpoint as checkpoints
 from drofcm.solve.cuts import Cut
 from drofcm.solve.execution import Executor
 from drofcm.solve.extensive import Progress, versions
-from drofcm.solve.highs import MatrixProblem, solve
+from drofcm.solve.highs import MatrixProblem, Task, solve
 from drofcm.solve.master import Master, MasterPoint
 from drofcm.solve.recourse import relative_gap
+from drofcm.solve.regions import Region
 from drofcm.solve.result import Status
 from drofcm.solve.stopping import Stopping
 from drofcm.solve.subproblem import Answer, Point, Request
@@ -37,6 +38,9 @@ T = TypeVar("T")
 
 _SECONDS = 2.0
 """Time limit of one Lagrangian problem; its dual bound is valid whenever it stops."""
+
+_TOLERANCE = 1e-6
+"""By how much a point may lie outside a region."""
 
 _MEMORY = 60
 """Points of the Lagrangian dual that are remembered for each scenario."""
@@ -74,8 +78,10 @@ class Search:
         Name of the phase, for the log.
     log
         One entry an iteration.
-    points
-        Points of each scenario's Lagrangian dual.
+    regions
+        Parts of the first stage that are searched one by one; None while it is searched as one.
+    ruled_out
+        The least bound of what lies outside these regions.
     """
 
     def __init__(
@@ -98,7 +104,9 @@ class Search:
         self.phase = "relaxation"
         self.log: list[dict[str, Any]] = []
         self.master: Master
-        self.points: list[tuple[Point, ...]] = [()] * self.count
+        self.regions: list[Region] | None = None
+        self.ruled_out = np.inf
+        self._points: list[tuple[Point, ...]] = [()] * self.count
         self._risk, self._ambiguity = risk, ambiguity
         self._ask, self._progress = ask, progress
         self._spent: dict[str, float] = {}
@@ -137,6 +145,16 @@ class Search:
         remaining = self.stop.remaining
         return _SECONDS if remaining is None else max(0.1, min(_SECONDS, remaining))
 
+    @property
+    def workers(self) -> int:
+        """How much is done side by side."""
+        return self._ask.workers
+
+    @property
+    def kept(self) -> list[int]:
+        """Scenarios that some master holds whole."""
+        return sorted({*self.master.kept, *(s for region in self.regions or [] for s in region.kept)})
+
     # ---- asking -----------------------------------------------------------------------------------------------------
 
     def answers(self, requests: dict[int, Request]) -> dict[int, Answer]:
@@ -147,12 +165,28 @@ class Search:
                 self._spent[kind] = self._spent.get(kind, 0.0) + seconds
         return answers
 
+    def solve(self, tasks: list[Task]) -> list[MasterPoint]:
+        """Solve masters with their integers, side by side."""
+        return [self.master.point(outcome) for outcome in self.timed("master", lambda: self._ask.solve(tasks))]
+
     def timed(self, kind: str, action: Callable[[], T]) -> T:
         """Do something and book its seconds."""
         began = self.stop.seconds
         outcome = action()
         self._spent[kind] = self._spent.get(kind, 0.0) + self.stop.seconds - began
         return outcome
+
+    def known(self, x: Vector, region: Region | None) -> Vector:
+        """The best lower bound of every scenario's cost at ``x``, (S), with the cuts of its region."""
+        bound = self.master.pool.bound(x, self.master.floor)
+        return bound if region is None else region.cuts.bound(x, bound)
+
+    def points_of(self, s: int, region: Region | None) -> tuple[Point, ...]:
+        """Points of a scenario's Lagrangian dual, those of one region only."""
+        if region is None:
+            return self._points[s]
+        low, high = region.lower - _TOLERANCE, region.upper + _TOLERANCE
+        return tuple(point for point in self._points[s] if ((low <= point.x) & (point.x <= high)).all())
 
     def weights(self, cost: Vector) -> Vector:
         """The risk weights at these costs, (S)."""
@@ -166,17 +200,18 @@ class Search:
 
     # ---- taking down ------------------------------------------------------------------------------------------------
 
-    def take_cuts(self, x: Vector, answers: dict[int, Answer]) -> None:
-        """Cuts and points that scenarios found at ``x``."""
-        cuts = []
+    def take_cuts(self, x: Vector, answers: dict[int, Answer], region: Region | None = None) -> None:
+        """Cuts and points that scenarios found at ``x``; Lagrangian cuts hold in ``region``, everywhere without."""
+        cuts, lagrangian = [], []
         for s, answer in sorted(answers.items()):
             if answer.gradient is not None:
                 feasible = answer.violation == 0
                 value = answer.relaxed if answer.relaxed is not None else answer.violation
                 cuts.append(Cut(s, value - float(answer.gradient @ x), answer.gradient, bounds_cost=feasible))
-            cuts += [Cut(s, constant, gradient) for constant, gradient in answer.lagrangian]
-            self.points[s] = (*self.points[s], *answer.points)[-_MEMORY:]
+            lagrangian += [Cut(s, constant, gradient) for constant, gradient in answer.lagrangian]
+            self._points[s] = (*self._points[s], *answer.points)[-_MEMORY:]
         self.master.add(cuts)
+        (self.master.pool if region is None else region.cuts).add(lagrangian)
 
     def take_plan(self, x: Vector, value: float) -> None:
         """A plan whose recourse was solved with all its integers."""
@@ -211,7 +246,8 @@ class Search:
     def record(self) -> None:
         """End of an iteration."""
         self._iteration += 1
-        pool = self.master.pool
+        pool, regions = self.master.pool, self.regions or []
+        own = sum(len(region.cuts) for region in regions)
         self.log.append(
             {
                 "seconds": self.stop.seconds,
@@ -219,9 +255,9 @@ class Search:
                 "upper_bound": self.upper,
                 "gap": relative_gap(self.lower, self.upper),
                 "phase": self.phase,
-                "cuts": len(pool),
-                "cuts_active": int(pool.active.sum()),
-                "kept": len(self.master.kept),
+                "cuts": len(pool) + own,
+                "cuts_active": int(pool.active.sum()) + own,
+                "kept": len(self.kept),
                 "master_seconds": self._spent.get("master", 0.0),
                 "scenario_seconds": self._spent.get("scenarios", 0.0),
             }
@@ -243,8 +279,8 @@ class Search:
             "seconds_by_kind": self._spent,
             "lower_bound": self.lower_origin,
             "iterations": self._iteration,
-            "cuts": len(self.master.pool),
-            "kept_whole": self.blocks.probability[SCENARIO].values[self.master.kept].tolist(),
+            "cuts": len(self.master.pool) + sum(len(region.cuts) for region in self.regions or []),
+            "kept_whole": self.blocks.probability[SCENARIO].values[self.kept].tolist(),
             "workers": self._ask.workers,
             "versions": versions(),
         }
@@ -262,12 +298,8 @@ class Search:
         return Master(self.blocks, self._risk, self._ambiguity, floor)
 
     def _learnt(self) -> checkpoints.Learnt:
-        pool = self.master.pool
         return checkpoints.Learnt(
-            scenario=pool.scenario,
-            constant=pool.constant,
-            gradients=pool.gradients,
-            bounds_cost=pool.bounds_cost,
+            cuts=self.master.pool,
             floor=self.master.floor,
             kept=np.array(self.master.kept, dtype=np.int64),
             lower=self.lower,
@@ -276,23 +308,21 @@ class Search:
             upper=self.upper,
             phase=self.phase,
             iteration=self._iteration,
+            points=tuple(self._points),
+            regions=None if self.regions is None else tuple(self.regions),
+            ruled_out=self.ruled_out,
         )
 
     def _take_up(self, learnt: checkpoints.Learnt) -> Master:
         master = Master(self.blocks, self._risk, self._ambiguity, learnt.floor)
-        gradients = learnt.gradients.toarray()
-        master.add(
-            [
-                Cut(int(s), float(constant), gradient, bool(bounds))
-                for s, constant, gradient, bounds in zip(
-                    learnt.scenario, learnt.constant, gradients, learnt.bounds_cost, strict=True
-                )
-            ]
-        )
+        master.pool = learnt.cuts
         master.keep(learnt.kept.tolist())
         self.lower, self.lower_origin = learnt.lower, learnt.lower_origin
         self.upper, self.plan = learnt.upper, learnt.plan if len(learnt.plan) else None
         self.phase, self._iteration = learnt.phase, learnt.iteration
+        self._points = list(learnt.points)
+        self.regions = None if learnt.regions is None else list(learnt.regions)
+        self.ruled_out = learnt.ruled_out
         return master
 
 

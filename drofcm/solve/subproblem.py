@@ -24,7 +24,6 @@ Vector = npt.NDArray[np.float64]
 REPORTED_GAP = 1e-6
 """Relative gap of a recourse that is reported; its value is an upper bound within this share of the optimum."""
 
-_EXACT_GAP = 1e-4
 _LAGRANGIAN_GAP = 1e-3
 
 
@@ -46,6 +45,8 @@ class Request:
         Solve the linear relaxation of the recourse: a cost and a subgradient.
     exact
         Solve the recourse with its integers.
+    gap
+        Relative gap of the exact cost.
     report
         Solve the recourse to be reported: to the last digit, with integers that are whole, columns included.
     steps
@@ -56,6 +57,8 @@ class Request:
         Points of earlier steps; they guide the later ones.
     target, close
         Stop the Lagrangian steps when the bound at ``x`` comes within ``close`` of ``target``, the exact cost.
+    within
+        Least and largest first stage, (n) each, for which the Lagrangian cuts are to hold; None for all.
     seconds
         Time limit of every mixed-integer problem.
     """
@@ -63,12 +66,14 @@ class Request:
     x: Vector
     relaxed: bool = True
     exact: bool = False
+    gap: float = 1e-4
     report: bool = False
     steps: int = 0
     gradient: Vector | None = None
     points: tuple[Point, ...] = ()
     target: float = np.inf
     close: float = 0.0
+    within: tuple[Vector, Vector] | None = None
     seconds: float | None = None
 
 
@@ -83,7 +88,8 @@ class Answer:
     violation
         Cost of the relaxation's infeasibility, with ``gradient`` its subgradient; 0 where it is feasible.
     lagrangian
-        Pairs (constant, gradient) with cost >= constant + gradient.x for every feasible first stage.
+        Pairs (constant, gradient) with cost >= constant + gradient.x for every feasible first stage that the request
+        asked about.
     upper, lower
         Bounds of the exact cost at ``x``; both infinite where no recourse exists.
     columns
@@ -122,7 +128,7 @@ def at_plan(scenario: Scenario, x: Vector) -> MatrixProblem:
 
 def reported(problem: MatrixProblem) -> Outcome:
     """Solve, then solve again with the integers fixed at whole numbers, so that what is reported is whole."""
-    outcome = solve(problem, gap=REPORTED_GAP, threads=1)
+    outcome = solve(problem, gap=REPORTED_GAP, lean=True, threads=1)
     if outcome.x is None or not problem.integer.any():
         return outcome
     whole = np.round(outcome.x)
@@ -246,7 +252,7 @@ class Subproblem:
         if not self._scenario.integer.any() and answer.relaxed is not None:
             return replace(answer, upper=answer.relaxed, lower=answer.relaxed)
         problem = at_plan(self._scenario, request.x)
-        outcome = solve(problem, gap=_EXACT_GAP, time_limit=request.seconds, threads=1)
+        outcome = solve(problem, gap=request.gap, time_limit=request.seconds, lean=True, threads=1)
         self._refuse_unbounded(outcome.status)
         return replace(answer, upper=outcome.objective, lower=outcome.bound)
 
@@ -263,7 +269,7 @@ class Subproblem:
         points: list[Point] = []
         gradient, centre, best, target = start, start, -np.inf, request.target
         for step in range(request.steps):
-            bound, point = self._dual_value(gradient, request.seconds)
+            bound, point = self._dual_value(gradient, request)
             if point is not None:
                 points.append(point)
             if not np.isfinite(bound):
@@ -287,12 +293,17 @@ class Subproblem:
         keep = sorted(cuts, key=lambda cut: -(cut[0] + float(cut[1] @ request.x)))[:_KEPT_CUTS]
         return tuple(keep), tuple(points)
 
-    def _dual_value(self, gradient: Vector, seconds: float | None) -> tuple[float, Point | None]:
-        joint = self.joint()
-        n = len(gradient)
+    def _dual_value(self, gradient: Vector, request: Request) -> tuple[float, Point | None]:
+        joint, n = self.joint(), len(gradient)
+        if request.within is not None:
+            lower, upper = joint.lower.copy(), joint.upper.copy()
+            lower[:n], upper[:n] = request.within
+            joint = replace(joint, lower=lower, upper=upper)
         cost = joint.cost.copy()
         cost[:n] -= gradient
-        outcome = solve(replace(joint, cost=cost), gap=_LAGRANGIAN_GAP, time_limit=seconds, threads=1)
+        outcome = solve(
+            replace(joint, cost=cost), gap=_LAGRANGIAN_GAP, time_limit=request.seconds, lean=True, threads=1
+        )
         if outcome.status == "infeasible":
             return np.inf, None
         if outcome.x is None:

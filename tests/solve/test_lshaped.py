@@ -187,6 +187,7 @@ def rent(m: dro.Stage, data: xr.Dataset) -> Any:
 def test_regions_of_the_first_stage(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without Lagrangian cuts scenarios must be kept whole; searched by regions, the optimum is the best plan's."""
     monkeypatch.setattr(integers.IntegerPhase, "_drive", lambda *arguments: None)
+    monkeypatch.setattr(integers.IntegerPhase, "_strengthen", lambda *arguments: None)
     monkeypatch.setattr(lshaped, "strengthen", lambda search: None)
     data = several(6).data
     probability = data.probability if "probability" in data else xr.full_like(data.demand, 1 / 6)
