@@ -22,7 +22,7 @@ import numpy.typing as npt
 from drofcm.solve.highs import Task
 from drofcm.solve.master import MasterPoint
 from drofcm.solve.recourse import relative_gap
-from drofcm.solve.regions import MOST_NODES, Region, binaries, split
+from drofcm.solve.regions import MOST_NODES, Region, binaries, leading, split
 from drofcm.solve.search import Search
 from drofcm.solve.subproblem import Answer, Request
 
@@ -88,13 +88,16 @@ class IntegerPhase:
         self._visited: dict[bytes, _Visited] = {}
         self._binaries = binaries(search.blocks.first_stage)
         self._bounds: list[float] = []
+        self._leading: Region | None = None
+        self._led = False
         self._stubborn = np.zeros(search.count, dtype=bool)
 
     def step(self) -> None:
         """One plan of the master, or one of each of some regions."""
         search = self._search
         if search.regions is None:
-            self._improve()
+            if not self._lead():
+                self._improve()
             # without a plan no region can be ruled out
             if search.reason is None and np.isfinite(search.upper):
                 self._split()
@@ -125,6 +128,21 @@ class IntegerPhase:
 
     # ---- plans of the master ----------------------------------------------------------------------------------------
 
+    def _lead(self) -> bool:
+        """A first plan in the region with the least bound: its master is much easier than that of all regions."""
+        search = self._search
+        if self._leading is None and np.isinf(search.upper) and not self._led:
+            self._leading = search.timed(
+                "master", lambda: leading(search.blocks.first_stage, search.master.bound_in, self._binaries)
+            )
+        self._led = True
+        if self._leading is None or np.isfinite(search.upper):
+            return False
+        before = len(search.master.kept), len(search.master.pool)
+        self._search_in([self._leading])
+        # a region without any plan must not be asked again and again
+        return np.isfinite(search.upper) or (len(search.master.kept), len(search.master.pool)) != before
+
     def _improve(self) -> None:
         """Let the master propose a plan, evaluate it, learn where the cuts fall short of it."""
         search = self._search
@@ -149,6 +167,9 @@ class IntegerPhase:
         )
         if found is not None:
             search.regions, search.ruled_out = found
+            if self._leading is not None:
+                known = self._leading.lower
+                search.regions = [self._leading if np.array_equal(own.lower, known) else own for own in search.regions]
             search.phase = "regions of the first stage"
 
     @property
@@ -159,8 +180,15 @@ class IntegerPhase:
     def _search_regions(self, regions: list[Region]) -> None:
         """One plan of each of the regions with the least bounds, as many as there are workers."""
         search = self._search
+        self._search_in(sorted(regions, key=lambda own: own.bound))
+        bound = min([search.ruled_out, *(own.bound for own in regions)])
+        search.take_bound(min(bound, search.upper), "least dual bound of the master over all regions")
+
+    def _search_in(self, regions: list[Region]) -> None:
+        """One plan of each of the first regions that may hold a better one."""
+        search = self._search
         chosen: list[Region] = []
-        for region in sorted(regions, key=lambda own: own.bound):
+        for region in regions:
             if len(chosen) == search.workers or region.bound >= self._target:
                 break
             if region.rounds == 0 and search.integer_recourse:
@@ -176,8 +204,6 @@ class IntegerPhase:
         for region, point in zip(chosen, points, strict=True):
             if len(point.x) and region.bound < self._target and search.reason is None:
                 self._consider(point, region)
-        bound = min([search.ruled_out, *(own.bound for own in regions)])
-        search.take_bound(min(bound, search.upper), "least dual bound of the master over all regions")
 
     def _task(self, region: Region) -> Task:
         search = self._search

@@ -12,6 +12,7 @@ Caroe, C. C. and Schultz, R. (1999). Dual decomposition in stochastic integer pr
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -21,7 +22,7 @@ import numpy.typing as npt
 from drofcm.blocks.form import FirstStage
 from drofcm.solve.cuts import CutPool
 
-__all__ = ["MOST_NODES", "Region", "binaries", "split"]
+__all__ = ["MOST_NODES", "Region", "binaries", "leading", "split"]
 
 Vector = npt.NDArray[np.float64]
 Columns = npt.NDArray[np.int64]
@@ -76,9 +77,53 @@ def binaries(first_stage: FirstStage) -> Columns:
     return np.flatnonzero(first_stage.integer & zero_or_one).astype(np.int64)
 
 
+BoundIn = Callable[[Columns, Vector, Vector], float]
+"""Lower bound of the program where the given columns have the given bounds."""
+
+
+def leading(first_stage: FirstStage, bound_in: BoundIn, columns: Columns) -> Region | None:
+    """The choice of the binaries with the least bound, found by branch and bound.
+
+    Parameters
+    ----------
+    first_stage
+        Of the program.
+    bound_in
+        Lower bound of the program where the given columns have the given bounds.
+    columns
+        The binaries.
+
+    Returns
+    -------
+    The region; None if there are no binaries, too many, or no choice of them is feasible.
+    """
+    if not 0 < len(columns) <= _MOST_BINARIES:
+        return None
+    # of equal bounds the longer choice first; the order of the entries breaks what ties are left
+    waiting: list[tuple[float, int, tuple[float, ...]]] = [(-np.inf, 0, ())]
+    for _ in range(MOST_NODES):
+        bound, _, values = heapq.heappop(waiting)
+        if np.isposinf(bound):
+            return None
+        if len(values) == len(columns):
+            return _region(first_stage, columns, np.array(values), bound)
+        for value in (0.0, 1.0):
+            longer = (*values, value)
+            lower, upper = _between(longer, len(columns))
+            heapq.heappush(waiting, (max(bound, bound_in(columns, lower, upper)), -len(longer), longer))
+    return None
+
+
+def _between(values: tuple[float, ...], count: int) -> tuple[Vector, Vector]:
+    """Bounds of binaries of which the first ones are fixed."""
+    lower, upper = np.zeros(count), np.ones(count)
+    lower[: len(values)] = upper[: len(values)] = values
+    return lower, upper
+
+
 def split(
     first_stage: FirstStage,
-    bound_in: Callable[[Columns, Vector, Vector], float],
+    bound_in: BoundIn,
     columns: Columns,
     target: float,
     most: int,
@@ -114,8 +159,7 @@ def split(
         nodes += 1
         if nodes > MOST_NODES or len(regions) > most:
             return None
-        lower, upper = np.zeros(len(columns)), np.ones(len(columns))
-        lower[: len(values)] = upper[: len(values)] = values
+        lower, upper = _between(values, len(columns))
         bound = bound_in(columns, lower, upper)
         if bound >= target:
             ruled_out = min(ruled_out, bound)
