@@ -16,7 +16,9 @@ import pandas as pd
 import xarray as xr
 from linopy.expressions import LinearExpression
 
-from drofcm.blocks.form import TwoStageBlocks, extract, join
+from drofcm.blocks.extract import extract
+from drofcm.blocks.form import TwoStageBlocks
+from drofcm.blocks.join import join
 from drofcm.blocks.select import select
 from drofcm.core.dims import SCENARIO
 from drofcm.core.errors import InfeasibleError, ModelError, shorten
