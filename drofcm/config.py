@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args
@@ -33,7 +33,7 @@ from drofcm.sections.ambiguity import (
     WassersteinBall,
 )
 from drofcm.sections.base import Broken, Location, NotNegative, Positive, Section, Slug
-from drofcm.sections.events import GENERATOR_KEYS, Events, Shares, Weather
+from drofcm.sections.events import Events, Shares, Weather
 from drofcm.sections.grid import DataCentre, FeederSection, Plant
 from drofcm.sections.operation import Nodes, Penalties, Risk, StepGroup, Tail
 from drofcm.sections.siting import Area, Candidates, Catalogue, Contract, Hubs
@@ -66,6 +66,7 @@ __all__ = [
     "TotalVariationBall",
     "WassersteinBall",
     "Weather",
+    "changed",
     "json_schema",
     "load_study",
     "resolved",
@@ -256,12 +257,36 @@ def _section_of(annotation: Any) -> Any:
     return next((found for part in get_args(annotation) if (found := _section_of(part)) is not None), None)
 
 
+def changed(study: StudyFile, **changes: Any) -> StudyFile:
+    """A study with other values, checked as if its file said so.
+
+    Parameters
+    ----------
+    study
+        The study file.
+    **changes
+        New values of its keys; mappings change the keys they name and leave the rest of a section as it is.
+
+    Raises
+    ------
+    InputError
+        With every value that is refused, as ``solver.mip_gap: must be less than 1, got 2.0``.
+    """
+    values = study.model_dump(exclude_unset=True)
+    for key, value in changes.items():
+        values[key] = {**values.get(key, {}), **value} if isinstance(value, Mapping) else value
+    try:
+        return StudyFile.model_validate(values)
+    except ValidationError as error:
+        broken = [fault for details in error.errors() for fault in _faults(details)]
+        raise InputError([Finding(".".join(map(str, loc)), what, fix) for loc, what, fix in broken]) from None
+
+
 def resolved(study: StudyFile) -> dict[str, Any]:
     """Every key of the study with its value, defaults included, as plain types that YAML and JSON can hold."""
     values = study.model_dump(mode="json")
-    if study.events.file is not None:
-        for key in GENERATOR_KEYS:  # without effect, so load_study refuses them
-            del values["events"][key]
+    for key in study.events.without_effect:  # load_study refuses them
+        del values["events"][key]
     area = study.area
     for key, used in {
         "detour": area.roads is None,

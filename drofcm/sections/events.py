@@ -11,7 +11,6 @@ from pydantic import Field
 from drofcm.sections.base import Broken, Labels, NotNegative, Positive, Section, Share, twice
 
 __all__ = [
-    "GENERATOR_KEYS",
     "Events",
     "Shares",
     "Weather",
@@ -57,7 +56,10 @@ class Weather(Section):
         yield from twice(self.exposed_lines or (), "exposed_lines")
 
 
-GENERATOR_KEYS: Final = frozenset({"scenarios", "shares", "fault_lines", "weather", "matrix"})
+_MATRIX_SAYS: Final = frozenset({"shares", "fault_lines", "weather"})
+"""Keys in whose place a matrix stands."""
+
+_GENERATOR_KEYS: Final = _MATRIX_SAYS | {"scenarios", "matrix"}
 """Keys that say how events are generated."""
 
 
@@ -81,14 +83,21 @@ class Events(Section):
         description="netCDF beside this file, as drofcm scenarios writes it; null: generate",
     )
 
+    @property
+    def without_effect(self) -> frozenset[str]:
+        """Keys that the file or the matrix makes idle."""
+        if self.file is not None:
+            return _GENERATOR_KEYS
+        return _MATRIX_SAYS if self.matrix is not None else frozenset()
+
     def rules(self) -> Iterator[Broken]:
         """Lines listed twice; keys without effect."""
         yield from twice(self.fault_lines or (), "fault_lines")
         if self.file is not None:
-            for key in sorted(GENERATOR_KEYS & self.model_fields_set):
+            for key in sorted(self.without_effect & self.model_fields_set):
                 yield Broken((key,), "has no effect on events that are read from a file", f"remove {key} or file")
         elif self.matrix is not None:
-            for key in sorted({"shares", "fault_lines", "weather"} & self.model_fields_set):
+            for key in sorted(self.without_effect & self.model_fields_set):
                 yield Broken((key,), "has no effect: the matrix says what happens", f"remove {key} or matrix")
         elif (self.shares.storm + self.shares.storm_surge > 0) != (self.weather is not None):
             what = "a share is on storms, but" if self.weather is None else "no share is on storms, but weather"

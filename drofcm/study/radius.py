@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from drofcm.config import StudyFile, WassersteinBall, resolved
+from drofcm.config import NominalSet, StudyFile, WassersteinBall, resolved
 from drofcm.core.dims import SCENARIO
-from drofcm.core.errors import Finding, raise_if_any
+from drofcm.core.errors import Finding, InputError, raise_if_any
 from drofcm.core.randomness import stream
 from drofcm.dsl.program import TwoStageProgram
 from drofcm.problems import demand_shock
@@ -181,7 +181,15 @@ def ball(study: StudyFile, data: xr.Dataset) -> Wasserstein:
     """The Wasserstein ball, of radius 0, in which the radius of a study is sought.
 
     That of the study's section ``ambiguity``; where it asks for none, one over every uncertain thing of its own.
+
+    Raises
+    ------
+    InputError
+        If the study asks for another kind of set: its radius is none of a Wasserstein ball.
     """
+    if not isinstance(study.ambiguity, WassersteinBall | NominalSet):
+        what = f"the radius that is chosen is that of a Wasserstein ball, the study asks for {study.ambiguity.kind}"
+        raise InputError([Finding("ambiguity.kind", what, "make it wasserstein, or leave the section out")])
     if isinstance(study.ambiguity, WassersteinBall):
         asked = ambiguity_set(study, data)
         assert isinstance(asked, Wasserstein)
