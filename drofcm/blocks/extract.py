@@ -68,38 +68,37 @@ def extract(
     cost = _affine(first_stage_cost, columns)
     recourse = _affine(recourse_cost, columns)
     _check_cost_coupling(model, recourse, columns)
-    own, x = rows.own(-1), columns.own(-1)
-    first = FirstStage(
-        cost=cost.matrix.toarray()[0, x],
-        constant=float(cost.constant[0]),
-        rows=sp.csr_array(matrix[own, x]),
-        row_lower=row_lower[own],
-        row_upper=row_upper[own],
-        lower=lower[x],
-        upper=upper[x],
-        integer=integer[x],
-    )
-    scenarios = []
-    for number in range(len(index)):
+
+    def limits(own: slice, kept: slice) -> dict[str, Any]:
+        return {
+            "row_lower": row_lower[own],
+            "row_upper": row_upper[own],
+            "lower": lower[kept],
+            "upper": upper[kept],
+            "integer": integer[kept],
+        }
+
+    def recourse_of(number: int) -> Scenario:
         own, w = rows.own(number), columns.own(number)
         costs = recourse.matrix[[number], :]
-        scenarios.append(
-            Scenario(
-                cost=costs[:, w].toarray()[0],
-                first_stage_cost=costs[:, x].toarray()[0],
-                constant=float(recourse.constant[number]),
-                technology=sp.csr_array(matrix[own, x]),
-                recourse=sp.csr_array(matrix[own, w]),
-                row_lower=row_lower[own],
-                row_upper=row_upper[own],
-                lower=lower[w],
-                upper=upper[w],
-                integer=integer[w],
-            )
+        return Scenario(
+            cost=costs[:, w].toarray()[0],
+            first_stage_cost=costs[:, x].toarray()[0],
+            constant=float(recourse.constant[number]),
+            technology=sp.csr_array(matrix[own, x]),
+            recourse=sp.csr_array(matrix[own, w]),
+            **limits(own, w),
         )
+
+    here, x = rows.own(-1), columns.own(-1)
     return TwoStageBlocks(
-        first_stage=first,
-        scenarios=tuple(scenarios),
+        first_stage=FirstStage(
+            cost=cost.matrix.toarray()[0, x],
+            constant=float(cost.constant[0]),
+            rows=sp.csr_array(matrix[here, x]),
+            **limits(here, x),
+        ),
+        scenarios=tuple(recourse_of(number) for number in range(len(index))),
         probability=probability,
         variables={name: _positions(variable.labels, columns) for name, variable in model.variables.items()},
         first_stage_names=tuple(first_stage_names),
