@@ -8,20 +8,27 @@ folder whose files differ from that descriptor, and no unit is converted silentl
 from __future__ import annotations
 
 import csv
-import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import numpy as np
 import pydantic
-import pyogrio
 import xarray as xr
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError
 
+from drofcm.core.datapackage import (
+    DESCRIPTOR,
+    DataPackage,
+    Resource,
+    dotted,
+    plain,
+    read_datapackage,
+    read_descriptor,
+    verify_datapackage,
+    verify_files,
+)
 from drofcm.core.dims import DEMAND_SHOCK_DATA
 from drofcm.core.errors import Finding, InputError, raise_if_any, shorten, suggest
 from drofcm.core.trace import Between, read_trace
@@ -42,7 +49,6 @@ __all__ = [
 
 Kind: TypeAlias = Literal["feeder", "catalogue", "trace", "area"]
 
-DESCRIPTOR: Final = "datapackage.yaml"
 FOLDERS: Final[dict[str, str]] = {
     "feeder": "datasets/feeders",
     "catalogue": "datasets/catalogue",
@@ -64,130 +70,6 @@ CATALOGUE: Final = {name: quantity for name, quantity in DEMAND_SHOCK_DATA.items
     "shortfall_penalty": Quantity("$/module", ("fcm",), "missing module", "P_l", lower=0)
 }
 """Quantities of ``technologies.csv``, over fcm."""
-
-
-# ==== The descriptor ====================================================================================
-
-
-class _Model(pydantic.BaseModel):
-    # The standard lets a package carry keys of its own, so unknown keys stand; what drofcm needs is required.
-    model_config = pydantic.ConfigDict(extra="allow", frozen=True, populate_by_name=True)
-
-
-class Column(_Model):
-    """A column of a table; numbers must state their unit (``"1"`` for shares, flags and factors)."""
-
-    name: str
-    type: Literal["string", "number", "integer", "boolean", "date", "datetime", "geojson", "geopoint", "any"]
-    description: str
-    unit: str | None = None
-
-    @pydantic.model_validator(mode="after")
-    def _numbers_have_units(self) -> Column:
-        if self.type in ("number", "integer") and not self.unit:
-            raise ValueError(f"column {self.name!r} holds numbers and states no unit")
-        return self
-
-
-class TableSchema(_Model):
-    """The columns of a table, in the order of the file."""
-
-    fields_: tuple[Column, ...] = pydantic.Field(alias="fields", min_length=1)
-
-
-class Resource(_Model):
-    """One file of the package."""
-
-    name: str
-    path: str
-    hash: str = pydantic.Field(pattern=r"^sha256:[0-9a-f]{64}$")
-    format: str
-    table: TableSchema | None = pydantic.Field(default=None, alias="schema")
-
-
-class Source(_Model):
-    """Where the figures come from."""
-
-    title: str
-
-
-class FeederFacts(_Model):
-    """What a feeder needs besides its tables."""
-
-    nominal_kv: Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
-    source_bus: str | tuple[str, ...]
-
-
-class DataPackage(_Model):
-    """``datapackage.yaml``: the Frictionless descriptor of a data folder.
-
-    Besides the standard's keys a feeder states ``feeder: {nominal_kv, source_bus}``; geographic packages state
-    ``crs`` and ``bbox``.
-    """
-
-    name: str
-    title: str
-    description: str
-    sources: tuple[Source, ...] = pydantic.Field(min_length=1)
-    licenses: tuple[dict[str, Any], ...] = pydantic.Field(min_length=1)
-    resources: tuple[Resource, ...] = pydantic.Field(min_length=1)
-    feeder: FeederFacts | None = None
-
-
-def read_datapackage(folder: Path | str) -> DataPackage:
-    """The descriptor of a data folder.
-
-    Raises
-    ------
-    InputError
-        If the file is missing, is not YAML or breaks the model; findings carry ``file:line:column: key``.
-    """
-    package, findings = _read_descriptor(Path(folder))
-    raise_if_any(findings)
-    assert package is not None  # without a package there is a finding
-    return package
-
-
-def _read_descriptor(folder: Path) -> tuple[DataPackage | None, list[Finding]]:
-    path = folder / DESCRIPTOR
-    if not path.is_file():
-        return None, [Finding(str(path), "no such file", "every data folder is described by a data package")]
-    try:
-        document = YAML(typ="rt").load(path.read_text(encoding="utf-8"))
-    except MarkedYAMLError as error:
-        mark = error.problem_mark
-        place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-        return None, [Finding(f"{path}{place}", f"not valid YAML: {error.problem}")]
-    try:
-        return DataPackage.model_validate(document), []
-    except pydantic.ValidationError as error:
-        return None, [
-            Finding(f"{path}:{_position(document, fault['loc'])}: {_dotted(fault['loc'])}", _plain(fault))
-            for fault in error.errors()
-        ]
-
-
-def _position(document: Any, loc: Sequence[int | str]) -> str:
-    """``line:column`` of the deepest part of ``loc`` that stands in the YAML document."""
-    line, column, here = 0, 0, document
-    for key in loc:
-        marks = getattr(here, "lc", None)
-        if marks is None or not marks.data or key not in marks.data:
-            break
-        line, column = marks.data[key][:2]
-        here = here[key]
-    return f"{line + 1}:{column + 1}"
-
-
-def _dotted(loc: Sequence[int | str]) -> str:
-    return ".".join(str(key) for key in loc)
-
-
-def _plain(fault: Mapping[str, Any]) -> str:
-    return str(fault["msg"]).removeprefix("Value error, ")
-
-
-# ==== Finding and verifying =============================================================================
 
 
 def find_dataset(kind: Kind, name: str) -> Path:
@@ -223,75 +105,6 @@ def find_dataset(kind: Kind, name: str) -> Path:
     return known[name]
 
 
-def verify_datapackage(folder: Path | str) -> list[Finding]:
-    """Check a data folder against its ``datapackage.yaml``; return every finding.
-
-    Errors: the descriptor breaks the model, a file is missing or lies outside the folder, its sha256 differs, the
-    columns of a table differ from those described, numbers without unit. A file that the descriptor does not list
-    is a warning, because nobody can tell where it comes from.
-    """
-    folder = Path(folder)
-    package, findings = _read_descriptor(folder)
-    if package is not None:
-        findings += _verify_files(folder, package)
-    return findings
-
-
-def _verify_files(folder: Path, package: DataPackage) -> Iterator[Finding]:
-    for resource in package.resources:
-        path = folder / resource.path
-        if not path.resolve().is_relative_to(folder.resolve()):
-            yield Finding(str(path), "lies outside the data folder")
-        elif not path.is_file():
-            yield Finding(str(path), f"no such file, but resource {resource.name!r} of {DESCRIPTOR}")
-        else:
-            yield from _verify_file(path, resource)
-    described = {(folder / resource.path).resolve() for resource in package.resources}
-    for path in sorted(folder.rglob("*")):
-        apart = path.name.startswith((".", "README", "LICENSE", DESCRIPTOR)) or path.suffix == ".py"
-        if path.is_file() and not apart and path.resolve() not in described:
-            yield Finding(str(path), f"not a resource of {DESCRIPTOR}", "list it or remove it", "warning")
-
-
-def _verify_file(path: Path, resource: Resource) -> Iterator[Finding]:
-    digest = f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
-    if digest != resource.hash:
-        yield Finding(
-            str(path),
-            f"sha256 differs from {DESCRIPTOR}: the file is not the one described",
-            f"restore it, or if the change is meant write hash: {digest}",
-        )
-    if resource.table is None:
-        if resource.format in ("csv", "gpkg"):
-            yield Finding(str(path), f"resource {resource.name!r} has no schema", "describe its columns with units")
-        return
-    described = [column.name for column in resource.table.fields_]
-    if resource.format == "csv":
-        found = _header(path)
-    elif resource.format == "gpkg":
-        # The geometry is part of the format and not a column of the table.
-        found = [str(name) for name in pyogrio.read_info(path)["fields"]]
-        described = [name for name in described if name not in ("geometry", "geom")]
-    else:
-        return
-    if found != described:
-        missing, surplus = sorted(set(described) - set(found)), sorted(set(found) - set(described))
-        parts = [f"missing {shorten(missing)}"] * bool(missing) + [f"undescribed {shorten(surplus)}"] * bool(surplus)
-        yield Finding(
-            f"{path}:1" if resource.format == "csv" else str(path),
-            f"columns differ from {DESCRIPTOR}: {'; '.join(parts) or 'their order'}",
-            f"described: {', '.join(described)}",
-        )
-
-
-def _header(path: Path) -> list[str]:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        return next(csv.reader(file), [])
-
-
-# ==== Tables ============================================================================================
-
-
 @dataclass(frozen=True)
 class _Package:
     """A data folder under examination: its descriptor and everything found so far."""
@@ -304,9 +117,9 @@ class _Package:
     def open(cls, kind: Kind, name_or_folder: str | Path) -> _Package:
         is_folder = isinstance(name_or_folder, Path) or os.sep in name_or_folder
         folder = Path(name_or_folder) if is_folder else find_dataset(kind, str(name_or_folder))
-        package, findings = _read_descriptor(folder)
+        package, findings = read_descriptor(folder)
         if package is not None:
-            findings += _verify_files(folder, package)
+            findings += verify_files(folder, package)
         return cls(folder, package, findings)
 
     def table(self, name: str, texts: Sequence[str], quantities: Mapping[str, Quantity], dim: str) -> xr.Dataset:
@@ -364,7 +177,7 @@ class _Package:
                 except pydantic.ValidationError as error:
                     # A column that is missing altogether is one finding, not one per row.
                     self.findings.extend(
-                        Finding(f"{path}:{line}: {_dotted(fault['loc'])}", f"{_plain(fault)}, is {fault['input']!r}")
+                        Finding(f"{path}:{line}: {dotted(fault['loc'])}", f"{plain(fault)}, is {fault['input']!r}")
                         for fault in error.errors()
                         if fault["type"] != "missing"
                     )

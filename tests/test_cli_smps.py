@@ -16,8 +16,8 @@ from processes import ENVIRONMENT, until
 from typer.testing import CliRunner
 
 import drofcm as dro
-from drofcm import cli
 from drofcm.cli import app
+from drofcm.commands import console
 
 LANDS = 381.853333
 
@@ -137,7 +137,7 @@ def test_options_that_do_not_exist(lands: Path, option: tuple[str, str]) -> None
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense"])
 def test_scheduler_that_does_not_answer(lands: Path, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "ANSWER_SECONDS", 1)
+    monkeypatch.setattr(console, "ANSWER_SECONDS", 1)
     code, told, wrong = call(lands, "--scheduler", address)
     assert (code, told) == (1, "")
     assert wrong.startswith(f"--scheduler: no scheduler answers at '{address}'")

@@ -131,6 +131,8 @@ def state():
 
 before = state()
 import drofcm
+for name in drofcm.__all__:
+    getattr(drofcm, name)
 after = state()
 print(json.dumps({
     "changed": [key for key in before if before[key] != after[key]],

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import xarray as xr
 
 from drofcm.core.errors import Finding, shorten, suggest
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 __all__ = ["Quantity", "check_quantities", "labels_where"]
 

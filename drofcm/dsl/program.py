@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import logging
 import math
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,9 @@ import pandas as pd
 import xarray as xr
 from linopy.expressions import LinearExpression
 
-from drofcm.blocks.form import TwoStageBlocks, extract, join
+from drofcm.blocks.extract import extract
+from drofcm.blocks.form import TwoStageBlocks
+from drofcm.blocks.join import join
 from drofcm.blocks.select import select
 from drofcm.core.dims import SCENARIO
 from drofcm.core.errors import InfeasibleError, ModelError, shorten
@@ -261,7 +265,9 @@ class TwoStageProgram:
         except InfeasibleError as error:
             # what judges the cost rules no plan out
             model = self._with_risk(self._declare(), Expectation(), Nominal())
-            raise InfeasibleError(str(error), infeasibility_listing(model)) from None
+            with _known_to_fail():
+                listing = infeasibility_listing(model)
+            raise InfeasibleError(str(error), listing) from None
 
     def evaluate(
         self,
@@ -446,3 +452,18 @@ def _where(error: Exception, function: StageFunction) -> str:
         if frame.filename == code.co_filename:
             return f"{code.co_name}, line {frame.lineno}: {frame.line}"
     return code.co_name
+
+
+@contextmanager
+def _known_to_fail() -> Iterator[None]:
+    """A model is solved only to list the rows that contradict each other: linopy need not warn that it failed."""
+    logger = logging.getLogger("linopy.constants")
+
+    def others(record: logging.LogRecord) -> bool:
+        return not record.getMessage().startswith("Optimization potentially failed")
+
+    logger.addFilter(others)
+    try:
+        yield
+    finally:
+        logger.removeFilter(others)

@@ -122,19 +122,19 @@ def dispatch(inputs: ReportInput) -> Any:
     return choice, row(*panels, name="dispatch")
 
 
-def _pairs(inputs: ReportInput) -> list[tuple[int, str]]:
+def _pairs(inputs: ReportInput) -> list[tuple[Any, str]]:
     """Scenario and node of every block of the embedded data; each scenario starts with the sum over its nodes."""
     touched = inputs.plan.recourse["stabilised"].notnull()
-    pairs: list[tuple[int, str]] = []
+    pairs: list[tuple[Any, str]] = []
     for scenario in scenarios(inputs).index[:MOST_SCENARIOS]:
         of_scenario = touched.sel(scenario=scenario)
         labels = [str(label) for label in of_scenario["node"].values[of_scenario.values]]
-        pairs += [(int(scenario), ALL_NODES), *((int(scenario), label) for label in labels)]
+        pairs += [(scenario, ALL_NODES), *((scenario, label) for label in labels)]
     return pairs
 
 
 def _columns(
-    inputs: ReportInput, series: list[Series], imbalance: xr.DataArray, pairs: list[tuple[int, str]]
+    inputs: ReportInput, series: list[Series], imbalance: xr.DataArray, pairs: list[tuple[Any, str]]
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Columns of all blocks behind each other (value, bottom and top of each series), and those of the time axis."""
 
@@ -231,7 +231,7 @@ def _mark(plot: figure, scale: int) -> dict[str, Any]:
 
 def _choice(
     inputs: ReportInput,
-    pairs: list[tuple[int, str]],
+    pairs: list[tuple[Any, str]],
     everything: ColumnDataSource,
     view: ColumnDataSource,
     marks: list[dict[str, Any]],

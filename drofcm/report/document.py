@@ -1,18 +1,12 @@
-"""The page: sections, numbers as text, Bokeh figures inline, written in one piece."""
+"""The report of a plan: sections, numbers as text, figures."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import Any
 
-import jinja2
 import pandas as pd
 import xarray as xr
-from bokeh.document import Document
-from bokeh.embed import file_html
 from bokeh.models import Model
-from bokeh.resources import Resources
 
 from drofcm.core.errors import raise_if_any
 from drofcm.report import figures, grids, statements, tables
@@ -20,6 +14,7 @@ from drofcm.report.dispatch import MOST_SCENARIOS, dispatch
 from drofcm.report.inputs import ReportInput, check
 from drofcm.report.maps import maps
 from drofcm.report.nature import nature
+from drofcm.report.page import write_page
 from drofcm.report.style import amount
 
 __all__ = ["ReportInput", "write_report"]
@@ -43,19 +38,6 @@ def write_report(path: Path, inputs: ReportInput) -> None:
         If parts are missing or do not belong together: every finding at once, and nothing is written.
     """
     raise_if_any(check(inputs))
-    _write_whole(path, _page(inputs))
-
-
-def _write_whole(path: Path, text: str) -> None:
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
-def _page(inputs: ReportInput) -> str:
     data = inputs.data
     state = tables.network_state(data, inputs.plan.recourse)
     headline = tables.headline(inputs)
@@ -103,26 +85,7 @@ def _page(inputs: ReportInput) -> str:
         "most_scenarios": MOST_SCENARIOS if data.sizes["scenario"] > MOST_SCENARIOS else None,
         "names": {model.name for model in models},
     }
-    return _render(inputs.title, models, context)
-
-
-def _render(title: str, models: list[Model], context: dict[str, Any]) -> str:
-    document = Document()
-    # otherwise every root added walks through all models again
-    with document.models.freeze():
-        for model in models:
-            document.add_root(model)
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("drofcm.report", "."), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    page: str = file_html(
-        document,
-        resources=Resources(mode="inline"),
-        title=title,
-        template=environment.get_template("template.html"),
-        template_variables=context,
-    )
-    return page
+    write_page(path, "template.html", inputs.title, models, context)
 
 
 def _models(

@@ -221,25 +221,7 @@ def settling(table: pd.DataFrame, horizon: float) -> figure:
     finite = settled.where(np.isfinite(settled)).max().max()
     # an axis to the end of the horizon would flatten everything that can be told apart
     end = min(horizon, float(np.nanmax([2 * shown["stabilise_within"].max(), 1.1 * finite])))
-    never = np.isinf(shown["settled_worst"])
-    source = ColumnDataSource(
-        {
-            "node": labels,
-            "median": shown["settled_median"].clip(upper=end).to_numpy(),
-            "worst": shown["settled_worst"].clip(upper=end).to_numpy(),
-            "worst_text": [
-                "never within the horizon" if lost else f"{number(60 * value, 0)} min"
-                for lost, value in zip(never, shown["settled_worst"], strict=True)
-            ],
-            "median_text": [
-                "never within the horizon" if np.isinf(value) else f"{number(60 * value, 0)} min"
-                for value in shown["settled_median"]
-            ],
-            "allowed": shown["stabilise_within"].to_numpy(),
-            "allowed_min": 60 * shown["stabilise_within"].to_numpy(),
-            "marker": np.where(never, "triangle", "circle"),
-        }
-    )
+    source = _settling_source(shown, labels, end)
     plot = blank("settling", "Time until the node is stable, t_i", 580, 330, x_range=FactorRange(*labels))
     plot.segment("node", "median", "node", "worst", source=source, color=MUTED, line_width=3)
     worst = plot.scatter(
@@ -277,6 +259,28 @@ def settling(table: pd.DataFrame, horizon: float) -> figure:
     _label_axis(plot, labels)
     _legend(plot)
     return plot
+
+
+def _settling_source(shown: pd.DataFrame, labels: Sequence[str], end: float) -> ColumnDataSource:
+    """Median and worst time by node as marks that end with the axis, and as words."""
+
+    def words(column: str) -> list[str]:
+        return [
+            "never within the horizon" if np.isinf(value) else f"{number(60 * value, 0)} min" for value in shown[column]
+        ]
+
+    return ColumnDataSource(
+        {
+            "node": labels,
+            "median": shown["settled_median"].clip(upper=end).to_numpy(),
+            "worst": shown["settled_worst"].clip(upper=end).to_numpy(),
+            "worst_text": words("settled_worst"),
+            "median_text": words("settled_median"),
+            "allowed": shown["stabilise_within"].to_numpy(),
+            "allowed_min": 60 * shown["stabilise_within"].to_numpy(),
+            "marker": np.where(np.isinf(shown["settled_worst"]), "triangle", "circle"),
+        }
+    )
 
 
 def voltages(state: pd.DataFrame) -> figure:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import jinja2
 import pandas as pd
-from bokeh.document import Document
-from bokeh.embed import file_html
 from bokeh.models import Model
-from bokeh.resources import Resources
+
+from drofcm.report.page import write_page
 
 __all__ = ["Section", "write_sheet"]
 
@@ -75,23 +72,5 @@ def write_sheet(path: Path, heading: str, lead: Sequence[str], sections: Sequenc
     sections
         In order.
     """
-    document = Document()
-    for section in sections:
-        for model in section.figures:
-            document.add_root(model)
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("drofcm.report", "."), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    page: str = file_html(
-        document,
-        resources=Resources(mode="inline"),
-        title=heading,
-        template=environment.get_template("sheet.html"),
-        template_variables={"heading": heading, "lead": lead, "sections": sections},
-    )
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        unfinished.write_text(page, encoding="utf-8")
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    models = [model for section in sections for model in section.figures]
+    write_page(path, "sheet.html", heading, models, {"heading": heading, "lead": lead, "sections": sections})

@@ -29,6 +29,8 @@ _STOP_S = 100
 _STALL_S = 3
 _LEAST_S = 60
 _FEWEST_DIPS = 3
+_FEWEST_STEADY_S = 10
+_PEAK = 0.999
 # the one measured service whose batch fills up while it is measured
 _FILLING = "qwen_30b"
 
@@ -58,12 +60,13 @@ def calibrate(
     Raises
     ------
     InputError
-        If the trace is shorter than a minute, is constant, has NaN or negative power, was read less often than once a
-        second, or, for training, holds fewer than three dips.
+        If the trace is shorter than a minute, is constant or zero but for moments, has NaN or negative power, was read
+        less often than once a second, or holds, for training, fewer than three dips, for inference hardly a second away
+        from stalls.
     """
     raise_if_any(_check(trace))
     power = np.asarray(trace.values, dtype=float)
-    share = power / np.quantile(power, 0.999)
+    share = power / np.quantile(power, _PEAK)
     if workload == "auto":
         workload = "training" if (share < _DIP_BELOW).mean() > 0.05 else "inference"
     return _training(share) if workload == "training" else _inference(share)
@@ -82,6 +85,9 @@ def _check(trace: xr.DataArray) -> list[Finding]:
         findings.append(Finding("trace", f"power is negative in {int((values < 0).sum())} seconds"))
     elif np.ptp(values) <= 1e-9 * max(abs(values).max(), 1e-30):
         findings.append(Finding("trace", "power is constant", "nothing can be calibrated to a constant"))
+    elif not np.quantile(values, _PEAK) > 0:
+        what = f"power is 0 in all but {int((values > 0).sum())} seconds"
+        findings.append(Finding("trace", what, "cut the trace to the time in which something runs"))
     if len(values) < _LEAST_S:
         findings.append(Finding("trace", f"is {len(values)} s long, {_LEAST_S} s are needed", "measure longer"))
     interval = float(trace.attrs.get("interval_s", 0.0))
@@ -134,6 +140,9 @@ def _inference(share: Floats) -> InferenceService:
     stalled = share < _DIP_BELOW
     near = np.convolve(stalled, np.ones(2 * _STALL_S + 1), mode="same") > 0
     steady = share[~near]
+    if len(steady) < _FEWEST_STEADY_S or not np.ptp(steady) > 0:
+        what = f"{len(steady)} s of it are away from stalls, in which power varies: too little to tell a service by"
+        raise_if_any([Finding("trace", what, "measure longer, or calibrate it as training")])
     deviation = steady - steady.mean()
     memory = float(np.clip((deviation[1:] * deviation[:-1]).mean() / deviation.var(), 0.0, 0.99))
     stalls = int((np.diff(stalled.astype(np.int8)) > 0).sum())
@@ -172,7 +181,7 @@ def quantiles_of_change(load: npt.ArrayLike) -> pd.DataFrame:
         A row per quantile (0.5, 0.9, 0.99, 0.999), a column per lag: ``1 s``, ``10 s``, ``60 s``.
     """
     power = np.asarray(load, dtype=float)
-    share = power / np.quantile(power, 0.999)
+    share = power / np.quantile(power, _PEAK)
     return pd.DataFrame(
         {f"{lag} s": np.quantile(np.abs(share[lag:] - share[:-lag]), QUANTILES) for lag in LAGS},
         index=pd.Index(QUANTILES, name="quantile"),

@@ -53,7 +53,7 @@ def reweight_classes(data: xr.Dataset, shares: Mapping[str, float], classes: str
     Raises
     ------
     InputError
-        If a class has no members, no share, or a share of zero; or the shares are no distribution.
+        If a class has no members, no probability, no share, or a share of zero; or the shares are no distribution.
 
     Examples
     --------
@@ -71,8 +71,18 @@ def reweight_classes(data: xr.Dataset, shares: Mapping[str, float], classes: str
         findings.append(Finding(f"classes={classes!r}", "is nothing over (scenario)", suggest(classes, known)))
     raise_if_any(findings)
     names = data[classes].values.astype(str)
-    raise_if_any(_check_shares(set(names.tolist()), shares))
     before, after = data["probability"].values.astype(float), np.empty(len(names))
+    held = set(names.tolist())
+    empty = [name for name in sorted(held) if not before[names == name].sum() > 0]
+    raise_if_any(
+        [
+            *_check_shares(held, shares),
+            *(
+                Finding(f"class {name!r}", "none of its scenarios has a probability", "remove them, or give them some")
+                for name in empty
+            ),
+        ]
+    )
     for name in dict.fromkeys(names.tolist()):
         members = names == name
         after[members] = before[members] * (shares[name] / math.fsum(before[members]))

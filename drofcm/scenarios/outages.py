@@ -198,9 +198,10 @@ def draw_failures(probability: xr.DataArray, *, seed: int, purpose: str = "line 
     Raises
     ------
     InputError
-        If a probability lies outside 0 and 1 or is missing, or the dimensions are not (scenario, thing).
+        If a probability lies outside 0 and 1 or is missing, the dimensions are not (scenario, thing), or a label of
+        scenario is no whole number of 0 or above.
     """
-    raise_if_any(_check_probability(probability))
+    raise_if_any(_check_probability(probability) or _check_numbers(probability, "probability"))
     rows = probability.transpose("scenario", ...)
     things = rows.sizes[rows.dims[1]]
     drawn = np.stack([stream(seed, purpose, int(label)).random(things) for label in rows["scenario"].values])
@@ -220,6 +221,14 @@ def _check_probability(probability: xr.DataArray) -> list[Finding]:
     return findings
 
 
+def _check_numbers(array: xr.DataArray, name: str) -> list[Finding]:
+    """Labels of scenarios that key no random stream."""
+    odd = [label for label in array["scenario"].values if not whole(label) or label < 0]
+    what = f"labels must be whole numbers of 0 or above, not {shorten(odd)}"
+    fix = "every scenario draws from a stream that its number keys"
+    return [Finding(f"{name}['scenario']", what, fix)] if odd else []
+
+
 def repair_hours(
     line_out: xr.DataArray, *, seed: int, median_h: float = 4.0, spread: float = 0.6, crews: int = 2
 ) -> xr.DataArray:
@@ -230,7 +239,7 @@ def repair_hours(
     Parameters
     ----------
     line_out
-        1 where the line is out, over (scenario, line).
+        1 where the line is out, over (scenario, line); scenarios are whole numbers of 0 or above.
     seed
         The study's seed.
     median_h, spread
@@ -249,6 +258,7 @@ def repair_hours(
         If flags are not 0 or 1, or a figure lies outside its range.
     """
     findings = _check("line_out", line_out, _OUT)
+    findings = findings or _check_numbers(line_out, "line_out")
     if not (np.isfinite(median_h) and median_h > 0):
         findings.append(Finding("median_h", f"must be above 0 h, got {median_h!r}"))
     if not (np.isfinite(spread) and spread >= 0):

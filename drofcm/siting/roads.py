@@ -285,7 +285,17 @@ class RoadNetwork:
         -------
         geopandas.GeoDataFrame
             One polygon a place and time: ``id``, ``hours``; the longest time first, so that shorter ones are on top.
+
+        Raises
+        ------
+        InputError
+            If the places are faulty, a closed road is unknown, or a time is not finite and above 0.
         """
+        raise_if_any(
+            Finding("hours", f"must be finite and above 0, got {limit!r}", "hours of travel")
+            for limit in hours
+            if not (np.isfinite(limit) and limit > 0)
+        )
         snapped = self.snap(origins)
         usable = self._open(closed)
         graph, place = self._graph("hours", snapped, usable)

@@ -23,7 +23,7 @@ from drofcm.risk.ambiguity import (
     bind,
 )
 
-__all__ = ["ambiguity_set"]
+__all__ = ["ambiguity_set", "declared_set"]
 
 
 def ambiguity_set(study: StudyFile, data: xr.Dataset) -> AmbiguitySet:
@@ -35,9 +35,14 @@ def ambiguity_set(study: StudyFile, data: xr.Dataset) -> AmbiguitySet:
         If a variable in ``over`` is unknown, certain or the same in every event.
     """
     try:
-        return bind(_declared(study.ambiguity, data), data)
+        return bind(declared_set(study, data), data)
     except InputError as error:
         raise InputError([replace(own, where=f"ambiguity: {own.where}") for own in error.findings]) from None
+
+
+def declared_set(study: StudyFile, data: xr.Dataset) -> AmbiguitySet:
+    """The set that a study asks for, before it knows the events: what solves a program binds it to their data."""
+    return _declared(study.ambiguity, data)
 
 
 def _declared(section: Any, data: xr.Dataset) -> AmbiguitySet:

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from drofcm.config import StudyFile, WassersteinBall, resolved
+from drofcm.config import NominalSet, StudyFile, WassersteinBall, resolved
 from drofcm.core.dims import SCENARIO
-from drofcm.core.errors import Finding, raise_if_any
+from drofcm.core.errors import Finding, InputError, raise_if_any
 from drofcm.core.randomness import stream
 from drofcm.dsl.program import TwoStageProgram
 from drofcm.problems import demand_shock
@@ -24,6 +24,7 @@ from drofcm.risk.measures import CVaR, Expectation, RiskMeasure, WeightedSum
 from drofcm.solve.result import Result
 from drofcm.solve.spread import spread
 from drofcm.study.ambiguity import ambiguity_set
+from drofcm.study.assemble import Assembly
 from drofcm.study.folder import digest_files, digest_of, writing
 from drofcm.study.run import open_study, risk_measure
 from drofcm.validate.crossvalidation import MULTIPLES, CrossValidation, candidate_radii, cross_validate
@@ -140,9 +141,7 @@ def choose_radius(
         **settings,
     )
     alpha = study.risk.cvar[0].alpha if study.risk.cvar else 0.9
-    mixtures = [_mixture(weight, alpha) for weight in tail_weights]
-    families = {"as in the study": risk_measure(study)}
-    families |= {str(risk): risk for risk in mixtures if str(risk) != str(risk_measure(study))}
+    families = _risk_measures(study, tail_weights, alpha)
     tell(f"frontier: {len(families)} risk measures, {len(radii)} radii")
     tasks = [_Family(program, around, radii, risk, alpha, settings) for risk in families.values()]
     found = dict(zip(families, spread(_solve_family, tasks, client, workers), strict=True))
@@ -150,14 +149,7 @@ def choose_radius(
     own = _radius_table(radii, facts["mean_distance"], validation, found["as in the study"])
     frontier = pd.concat({name: _figures(plans) for name, plans in found.items()}, names=["risk"])
     moves = _moves(found["as in the study"])
-    key = digest_of(
-        {
-            "study": resolved(study),
-            "inputs": digest_files(assembly.sources.files),
-            "choice": [list(multiples), list(tail_weights), folds],
-            "drofcm": metadata.version("drofcm"),
-        }
-    )
+    key = _key(assembly, [list(multiples), list(tail_weights), folds])
     target = runs / f"{study.name}-radius-{key}"
     with writing(target) as folder:
         for name, table in {"radius": own, "frontier": frontier, "moves": moves}.items():
@@ -177,11 +169,38 @@ def choose_radius(
     return RadiusRun(said, target, radii[float(validation.best)], own, frontier, moves)  # type: ignore[arg-type]
 
 
+def _risk_measures(study: StudyFile, tail_weights: Sequence[float], alpha: float) -> dict[str, WeightedSum]:
+    """That of the study, and the mixtures of the frontier that differ from it."""
+    own = risk_measure(study)
+    mixtures = [_mixture(weight, alpha) for weight in tail_weights]
+    return {"as in the study": own} | {str(risk): risk for risk in mixtures if str(risk) != str(own)}
+
+
+def _key(assembly: Assembly, choice: list[Any]) -> str:
+    """What names the folder: study, inputs, what was asked for, version."""
+    return digest_of(
+        {
+            "study": resolved(assembly.study),
+            "inputs": digest_files(assembly.sources.files),
+            "choice": choice,
+            "drofcm": metadata.version("drofcm"),
+        }
+    )
+
+
 def ball(study: StudyFile, data: xr.Dataset) -> Wasserstein:
     """The Wasserstein ball, of radius 0, in which the radius of a study is sought.
 
     That of the study's section ``ambiguity``; where it asks for none, one over every uncertain thing of its own.
+
+    Raises
+    ------
+    InputError
+        If the study asks for another kind of set: its radius is none of a Wasserstein ball.
     """
+    if not isinstance(study.ambiguity, WassersteinBall | NominalSet):
+        what = f"the radius that is chosen is that of a Wasserstein ball, the study asks for {study.ambiguity.kind}"
+        raise InputError([Finding("ambiguity.kind", what, "make it wasserstein, or leave the section out")])
     if isinstance(study.ambiguity, WassersteinBall):
         asked = ambiguity_set(study, data)
         assert isinstance(asked, Wasserstein)

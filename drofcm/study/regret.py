@@ -11,6 +11,7 @@ import xarray as xr
 from drofcm.config import load_study
 from drofcm.core.errors import raise_if_any
 from drofcm.solve.result import Result
+from drofcm.study.ambiguity import ambiguity_set
 from drofcm.study.folder import RunFolder
 from drofcm.study.run import risk_measure
 from drofcm.validate.criticality import hub_criticality
@@ -35,10 +36,13 @@ def criticality_of_run(
         If files of the folder are missing or were changed, or a hub is unknown.
     """
     raise_if_any(RunFolder(path).faults())
+    data = xr.load_dataset(path / "data.nc", engine="netcdf4")
+    study = load_study(path / "study.resolved.yaml")
     return hub_criticality(
-        xr.load_dataset(path / "data.nc", engine="netcdf4"),
+        data,
         Result.from_netcdf(path / "result.nc"),
-        risk_measure(load_study(path / "study.resolved.yaml")),
+        risk_measure(study),
+        ambiguity_set(study, data),
         hubs=hubs,
         within=within,
         gap=gap,

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import xarray as xr
 
-from drofcm.config import StudyFile
+from drofcm.config import StudyFile, changed
 from drofcm.core.errors import Finding, raise_if_any
 from drofcm.core.randomness import stream
 from drofcm.dsl.program import TwoStageProgram
@@ -130,9 +130,7 @@ def _rows(task: Repetitions, number: int) -> dict[str, Any]:
 def _drawn(study: StudyFile, folder: Path, number: int, scenarios: int, purpose: str) -> Assembly:
     """The study with events of its own for one repetition."""
     seed = int(stream(study.seed, purpose, number).integers(2**31))
-    values = study.model_dump(exclude_unset=True)
-    values["events"] = {**values.get("events", {}), "scenarios": scenarios}
-    return assemble(StudyFile.model_validate({**values, "seed": seed}), folder)
+    return assemble(changed(study, seed=seed, events={"scenarios": scenarios}), folder)
 
 
 def _settings(task: Repetitions) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from drofcm.report.robustness import verdict, write_robustness
 from drofcm.solve.spread import spread
 from drofcm.study.assemble import Assembly
 from drofcm.study.folder import digest_files, digest_of
+from drofcm.study.radius import ball
 from drofcm.study.repetition import CHOSEN, RISK_AVERSE, Design, Repetitions, plan_of, repeat
 from drofcm.study.run import open_study
 
@@ -100,6 +101,7 @@ def run_robustness(
     """
     planner, truth = open_study(path), open_study(shifted)
     changes = shift(planner.study, truth.study)
+    ball(planner.study, planner.data)  # refuses a study whose set is none, before anything is made
     inputs = {name: digest_files(own.sources.files) for name, own in (("planner", planner), ("truth", truth))}
     # more repetitions are more cells of the same experiment
     size = {key: value for key, value in asdict(design).items() if key not in ("repetitions", "fresh")}

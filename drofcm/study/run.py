@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import xarray as xr
 
-from drofcm.config import StudyFile, load_study
+from drofcm.config import StudyFile, changed, load_study
 from drofcm.core.document import Document
 from drofcm.problems import demand_shock, demand_shock_data
 from drofcm.report.inputs import DO_NOTHING, EXPECTED_VALUE_PLAN
@@ -95,9 +95,7 @@ def open_study(path: Path | str, **solver: Any) -> Assembly:
     study = load_study(path)
     changes = {key: value for key, value in solver.items() if value is not None}
     if changes:
-        study = StudyFile.model_validate(
-            {**study.model_dump(exclude_unset=True), "solver": {**study.solver.model_dump(), **changes}}
-        )
+        study = changed(study, solver=changes)
     return assemble(study, path.parent, Document.read(path).where)
 
 

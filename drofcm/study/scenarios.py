@@ -237,7 +237,7 @@ def _read_traces(paths: Sequence[Path]) -> dict[str, tuple[xr.DataArray, xr.Data
             load = training_load(_GENERATED_S, rng=rng, job=process)
         else:
             load = inference_load(_GENERATED_S, rng=rng, service=process)
-        found[path.stem] = (trace, load)
+        found[path.stem if path.stem not in found else str(path)] = (trace, load)
     raise_if_any(findings)
     return found
 

@@ -223,14 +223,22 @@ def _read_distances(path: Path, like: xr.DataArray) -> xr.DataArray:
     """Road distances of a table, over the suppliers and hubs of the layers."""
     table = xr.full_like(like, np.nan)
     findings = []
+    seen: dict[tuple[str, str], int] = {}
     with path.open(newline="", encoding="utf-8-sig") as stream:
-        reader = csv.DictReader(stream)
+        reader = csv.DictReader(stream, restkey="")
         wanted = ["supplier", "hub", "distance_km"]
         if reader.fieldnames is None or list(reader.fieldnames) != wanted:
             fix = f"the columns are {', '.join(wanted)}"
             raise InputError([Finding(f"{path.name}:1", f"columns are {shorten(reader.fieldnames or ())}", fix)])
         for row in reader:
             place = f"{path.name}:{reader.line_num}"
+            if "" in row or None in row.values():
+                findings.append(Finding(place, "number of cells differs from the header"))
+                continue
+            pair = row["supplier"], row["hub"]
+            if pair in seen:
+                findings.append(Finding(place, f"{' to '.join(pair)} stands already in line {seen[pair]}", "keep one"))
+            seen.setdefault(pair, reader.line_num)
             unknown = [dim for dim in ("supplier", "hub") if row[dim] not in like.indexes[dim]]
             findings += [
                 Finding(f"{place}: {dim}", f"unknown {dim} {row[dim]!r}", suggest(str(row[dim]), like[dim].values))

@@ -8,10 +8,11 @@ from typing import Any, get_args
 
 import xarray as xr
 
-from drofcm.config import StudyFile
+from drofcm.config import StudyFile, changed
 from drofcm.core.errors import Finding, raise_if_any, suggest
 from drofcm.problems import demand_shock
 from drofcm.scenarios.reduce import reduce_scenarios
+from drofcm.study.ambiguity import declared_set
 from drofcm.study.assemble import Assembly, assemble
 from drofcm.study.reduction import DATA_TAIL, By, reduce_for_plan
 from drofcm.study.run import open_study, risk_measure
@@ -35,7 +36,7 @@ def study_stability(
     time_limit: float | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Stability:
-    """In-sample and out-of-sample stability of a study's plan.
+    """In-sample and out-of-sample stability of a study's plan, by its own risk measure and ambiguity set.
 
     Parameters
     ----------
@@ -91,6 +92,7 @@ def study_stability(
         programs,
         truth,
         risk=risk_measure(opened.study),
+        ambiguity=declared_set(opened.study, opened.data),
         progress=progress,
         method=solver.method,
         gap=solver.mip_gap if gap is None else gap,
@@ -131,7 +133,4 @@ def _differing(data: xr.Dataset) -> list[str]:
 
 def _drawn(opened: Assembly, folder: Path, seed: int, scenarios: int) -> Assembly:
     """The study with other events."""
-    changed = opened.study.model_dump(exclude_unset=True)
-    changed["seed"] = seed
-    changed["events"] = {**opened.study.events.model_dump(), "scenarios": scenarios}
-    return assemble(StudyFile.model_validate(changed), folder)
+    return assemble(changed(opened.study, seed=seed, events={"scenarios": scenarios}), folder)

@@ -16,6 +16,7 @@ import xarray as xr
 
 from drofcm.core.errors import Finding, InfeasibleError, InputError, LimitError, suggest
 from drofcm.problems import demand_shock
+from drofcm.risk.ambiguity import AmbiguitySet
 from drofcm.risk.measures import RiskMeasure
 from drofcm.solve.result import Result
 from drofcm.solve.spread import spread
@@ -33,6 +34,7 @@ class _Task:
     hub: str
     force: Force
     risk: RiskMeasure
+    ambiguity: AmbiguitySet | None
     gap: float
     time_limit: float | None
     start: xr.Dataset
@@ -42,6 +44,7 @@ def hub_criticality(
     data: xr.Dataset,
     plan: Result,
     risk: RiskMeasure,
+    ambiguity: AmbiguitySet | None = None,
     *,
     hubs: Sequence[str] | None = None,
     within: float = 0.01,
@@ -58,8 +61,8 @@ def hub_criticality(
         Data of A.1.
     plan
         The best plan known, with its bounds.
-    risk
-        The risk measure it was made for.
+    risk, ambiguity
+        The risk measure and the ambiguity set it was made for; None: the stated probabilities.
     hubs
         Hubs to look at; all of them if left out.
     within
@@ -92,7 +95,8 @@ def hub_criticality(
         raise InputError(findings)
     opened = {str(hub) for hub in data.hub.values[(plan.first_stage["hub_active"] > 0.5).values]}
     tasks = [
-        _Task(data, hub, "out" if hub in opened else "in", risk, gap, time_limit, plan.first_stage) for hub in chosen
+        _Task(data, hub, "out" if hub in opened else "in", risk, ambiguity, gap, time_limit, plan.first_stage)
+        for hub in chosen
     ]
     rows = [
         _row(task, bounds, plan, within)
@@ -112,11 +116,13 @@ def _bounds(task: _Task) -> tuple[float, float]:
     changed = _start(task)
     start: xr.Dataset | None = changed
     try:
-        program.evaluate(changed, risk=task.risk)
+        program.evaluate(changed, task.risk, task.ambiguity)
     except InfeasibleError:
         start = None  # the limits of the study do not allow it
     try:
-        found = program.solve(risk=task.risk, gap=task.gap, time_limit=task.time_limit, start=start, workers=1)
+        found = program.solve(
+            task.risk, task.ambiguity, gap=task.gap, time_limit=task.time_limit, start=start, workers=1
+        )
     except InfeasibleError:
         return np.inf, np.inf
     except LimitError as error:

@@ -14,8 +14,9 @@ import pytest
 
 from drofcm.core.errors import InputError
 from drofcm.report import statements, style, tables
-from drofcm.report.document import _write_whole, write_report
+from drofcm.report.document import write_report
 from drofcm.report.inputs import DO_NOTHING, ReportInput
+from drofcm.report.page import _write_whole
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,98 @@
+"""Commands about the events of a study: generating them, and how far the plan hangs on which were drawn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.table import Table
+
+from drofcm.commands.console import StudyPath, cluster, out, told
+
+__all__ = ["scenarios", "stability"]
+
+
+def scenarios(
+    study: StudyPath,
+    folder: Annotated[Path | None, typer.Option(help="Where to write; scenarios beside the study if left out")] = None,
+    count: Annotated[int | None, typer.Option(help="How many, in place of events.scenarios", min=1)] = None,
+    reduce: Annotated[int | None, typer.Option(help="Keep so many of them, with redistributed probability")] = None,
+    by: Annotated[
+        Literal["costs", "data"], typer.Option(help="Keep events by what they cost at pilot plans, or by their data")
+    ] = "costs",
+    pilots: Annotated[int, typer.Option(help="Pilot plans that are searched, beside doing nothing", min=0)] = 4,
+    method: Annotated[
+        Literal["forward", "backward", "k-medoids"], typer.Option(help="How they are chosen")
+    ] = "forward",
+    tail: Annotated[
+        float | None, typer.Option(help="Share of each class whose worst events are kept apart; by data 0.1", min=0)
+    ] = None,
+    trace: Annotated[list[Path] | None, typer.Option(help="Measured power, CSV; may be repeated")] = None,
+    scheduler: Annotated[str | None, typer.Option(help="Running Dask scheduler, tcp://host:port")] = None,
+    chunk: Annotated[int | None, typer.Option(help="Scenarios per task", min=1)] = None,
+) -> None:
+    """Generate the events of a study, draw them, and write them to a file the study can point to."""
+    from drofcm.study.scenarios import EVENTS_FILE, make_scenarios
+
+    with told(), out.status("generating") as status, cluster(scheduler) as client:
+        made = make_scenarios(
+            study,
+            folder,
+            scenarios=count,
+            reduce=reduce,
+            by=by,
+            pilots=pilots,
+            method=method,
+            tail=tail,
+            traces=trace or (),
+            client=client,
+            chunk=chunk,
+            progress=status.update,
+        )
+    table = Table("class", *made.classes.columns, title=f"{made.data.sizes['scenario']} events")
+    for name, row in made.classes.iterrows():
+        table.add_row(str(name), *(f"{value:.6g}" for value in row))
+    out.print(table)
+    if made.summary:
+        out.print(made.summary, markup=False)
+    out.print(f"{made.folder / EVENTS_FILE}\nto use it, name it in the study file: events: {{file: ...}}", markup=False)
+
+
+def stability(
+    study: StudyPath,
+    scenarios: Annotated[int, typer.Option(help="Events that each plan is made from", min=1)] = 20,
+    drawn: Annotated[int | None, typer.Option(help="Events drawn and reduced to these; as many if left out")] = None,
+    repeats: Annotated[int, typer.Option(help="Ensembles, each with a seed of its own", min=2)] = 5,
+    reference: Annotated[int, typer.Option(help="Events that every plan is judged by", min=1)] = 100,
+    by: Annotated[
+        Literal["costs", "data"], typer.Option(help="Reduce by what events cost at pilot plans, or by their data")
+    ] = "costs",
+    pilots: Annotated[int, typer.Option(help="Pilot plans of a reduction, beside doing nothing", min=0)] = 4,
+    gap: Annotated[float | None, typer.Option(help="Relative gap of each search", min=0)] = None,
+    time_limit: Annotated[float | None, typer.Option(help="Seconds of each search", min=0)] = None,
+) -> None:
+    """Show how far the plan depends on which events were drawn: in-sample and out-of-sample stability."""
+    from drofcm.study.stability import study_stability
+
+    with told(), out.status("reading the study and its data") as status:
+        found = study_stability(
+            study,
+            scenarios=scenarios,
+            drawn=drawn,
+            repeats=repeats,
+            reference=reference,
+            by=by,
+            pilots=pilots,
+            gap=gap,
+            time_limit=time_limit,
+            progress=status.update,
+        )
+    table = Table(
+        "ensemble", "events", "in sample", "lower bound", "out of sample", "in - out", title="Cost of plans, k$/a"
+    )
+    for name, row in found.table.iterrows():
+        costs = (f"{row[column] / 1e3:,.1f}" for column in ("in_sample", "lower_bound", "out_of_sample", "promise"))
+        table.add_row(str(name), f"{row['scenarios']:.0f}", *costs)
+    out.print(table)
+    out.print(str(found), markup=False)

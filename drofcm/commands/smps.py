@@ -1,0 +1,83 @@
+"""The command that solves standard SMPS problems."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from drofcm.commands.console import STOPPED, cluster, out, stop_at_sigterm, told
+from drofcm.core.errors import Finding, InputError
+
+__all__ = ["smps"]
+
+
+def smps(
+    file: Annotated[Path, typer.Argument(help="Common stem, or one of the files", show_default=False)],
+    stochastic: Annotated[Path | None, typer.Option(help=".sto file, if its name differs")] = None,
+    reading: Annotated[
+        Literal["standard", "core"],
+        typer.Option(help="What a scenario changes: its parent, as the standard says, or the core"),
+    ] = "standard",
+    dro: Annotated[Path | None, typer.Option(help=".dro file: the worst case over its Wasserstein ball")] = None,
+    method: Annotated[Literal["auto", "extensive", "lshaped"], typer.Option(help="How it is solved")] = "auto",
+    gap: Annotated[float, typer.Option(help="Relative gap", min=0)] = 1e-4,
+    time_limit: Annotated[float | None, typer.Option(help="Seconds", min=0)] = None,
+    cvar: Annotated[float, typer.Option(help="Weight of CVaR; the expectation has the rest", min=0, max=1)] = 0.0,
+    alpha: Annotated[float, typer.Option(help="Confidence level of CVaR", min=0, max=1)] = 0.9,
+    workers: Annotated[int | None, typer.Option(help="Local processes; all cores if left out", min=1)] = None,
+    scheduler: Annotated[str | None, typer.Option(help="Running Dask scheduler, tcp://host:port")] = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="File that keeps what the search has learnt")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint")] = False,
+    save: Annotated[Path | None, typer.Option(help="Write the result here, netCDF")] = None,
+) -> None:
+    """Solve a two-stage problem in SMPS format (.cor, .tim, .sto)."""
+    from drofcm.study.smps import solve_smps
+
+    stop_at_sigterm()
+    with told():
+        if method == "extensive" and (scheduler or checkpoint):
+            what = "--scheduler" if scheduler else "--checkpoint"
+            raise InputError([Finding(what, "the extensive form is solved in one piece", "choose --method lshaped")])
+    with told(), out.status("reading") as status, cluster(scheduler) as client:
+        result = solve_smps(
+            file,
+            stochastic=stochastic,
+            reading=reading,
+            dro=dro,
+            method=method,
+            gap=gap,
+            time_limit=time_limit,
+            cvar=cvar,
+            alpha=alpha,
+            workers=workers,
+            client=client,
+            checkpoint=checkpoint,
+            resume=resume,
+            progress=lambda seconds, low, high: status.update(f"{seconds:.0f} s, {low:,.6g} to {high:,.6g}"),
+        )
+        if save is not None:
+            result.to_netcdf(save)
+    _print_smps(result)
+    if result.status != "optimal":
+        raise typer.Exit(STOPPED)
+
+
+def _print_smps(result: Any) -> None:
+    facts, bounds = result.provenance, {"lower": result.lower_bound, "upper": result.upper_bound}
+    origins = {name: facts[f"{name}_bound"] for name in bounds}
+    objective = result.objective
+    for note in filter(None, result.probability.attrs.get("notes", "").split("; ")):
+        out.print(f"note: {note}", markup=False)
+    if result.probability.attrs.get("sense") == "max":
+        out.print("note: maximised; figures are those of the maximum")
+        objective, bounds = -objective, {"lower": -bounds["upper"], "upper": -bounds["lower"]}
+        origins = {"lower": origins["upper"], "upper": origins["lower"]}
+    out.print(f"method: {facts['method']} ({facts['method_chosen']}); {facts['seconds']:.1f} s")
+    out.print(f"{result.status}: objective {objective:.10g}, gap {result.gap:.2e}")
+    for name, bound in bounds.items():
+        out.print(f"{name} bound {bound:.10g}: {origins[name]}")
+    plan = result.first_stage["x"]
+    chosen = {str(label): float(value) for label, value in plan.to_series().items() if value != 0}
+    out.print("first stage: " + ", ".join(f"{label} {value:.6g}" for label, value in list(chosen.items())[:20]))

@@ -1,0 +1,173 @@
+"""Commands that make, check, run and look at one study."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from drofcm.commands.console import (
+    NOT_CERTIFIED,
+    STOPPED,
+    Shown,
+    StudyPath,
+    cluster,
+    err,
+    out,
+    stop_at_sigterm,
+    told,
+    warn,
+)
+from drofcm.core.errors import Finding
+
+__all__ = ["criticality", "evaluate", "new", "report", "run", "validate"]
+
+
+def new(
+    name: Annotated[str, typer.Argument(help="Lower case, digits and underscore; the folder to make")],
+    folder: Annotated[Path, typer.Option(help="Where to make it")] = Path("."),
+) -> None:
+    """Make a folder with a study file that runs as it is, every key explained, and the schema for editors."""
+    from drofcm.study.template import new_study
+
+    with told():
+        path = new_study(folder, name)
+        out.print(f"{path}\nnext: drofcm validate {path}", markup=False)
+
+
+def validate(study: StudyPath) -> None:
+    """Check a study and everything it names; show its size, base case and hosting capacity. Nothing is solved."""
+    from drofcm.study.survey import survey
+
+    with told():
+        with out.status("reading the study and its data"):
+            found = survey(study)
+        warn(found.findings)
+        sizes = found.assembly.data.sizes
+        names = ("scenario", "time", "node", "bus", "line", "hub", "supplier", "fcm")
+        out.print("in order: " + ", ".join(f"{sizes[name]} {name}" for name in names))
+        out.print(
+            f"program: {found.variables:,} variables ({found.integers:,} integer), {found.rows:,} rows, "
+            f"{found.nonzeros:,} non-zeros"
+        )
+        table = Table(
+            "data centre at bus", "rating MW", "AC hosting capacity MW", title="What each bus alone can take on"
+        )
+        for centre in found.assembly.study.data_centres:
+            room = float(found.hosting.sel(bus=centre.bus))
+            table.add_row(centre.bus, f"{centre.rating_mw:g}", f"{room:.2f}")
+        out.print(table)
+
+
+def run(
+    study: StudyPath,
+    runs: Annotated[Path, typer.Option(help="Where run folders stand")] = Path("runs"),
+    gap: Annotated[float | None, typer.Option(help="Relative gap, in place of solver.mip_gap", min=0)] = None,
+    time_limit: Annotated[float | None, typer.Option(help="Seconds, in place of solver.time_limit_s", min=0)] = None,
+    scheduler: Annotated[str | None, typer.Option(help="Running Dask scheduler, tcp://host:port")] = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="File that keeps what the search has learnt")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint")] = False,
+) -> None:
+    """Run a study to its report, in <runs>/<name>-<hash>; an equal run that was finished is opened again."""
+    from drofcm.study.run import run_study
+
+    stop_at_sigterm()
+    with told(), out.status("starting") as status, cluster(scheduler) as client:
+        folder = run_study(
+            study,
+            runs,
+            gap=gap,
+            time_limit=time_limit,
+            client=client,
+            checkpoint=checkpoint,
+            resume=resume,
+            progress=Shown(status),
+        )
+    facts = folder.provenance
+    warn([Finding(**finding) for finding in facts["warnings"]])
+    if folder.reopened:
+        out.print("an equal run is there already; nothing was solved")
+    out.print(_headline(facts))
+    out.print(str(folder.path / "report.html"), markup=False)
+    if not facts["certified"]:
+        err.print("the plan failed its certificate, see certificate.csv: do not use it", style="bold red")
+        raise typer.Exit(NOT_CERTIFIED)
+    if folder.status != "optimal":
+        err.print(f"stopped early ({folder.status}): the plan and its bounds are valid, the gap is not reached")
+        raise typer.Exit(STOPPED)
+
+
+def evaluate(
+    study: StudyPath,
+    plan: Annotated[Path, typer.Argument(help="CSV with columns supplier, hub, fcm, modules", show_default=False)],
+) -> None:
+    """Price your own plan on the events of a study, beside doing nothing."""
+    from drofcm.study.plan import evaluate_plan, read_plan
+    from drofcm.study.run import open_study, solve_do_nothing
+
+    with told(), out.status("reading the study and its data") as status:
+        assembly = open_study(study)
+        chosen = read_plan(plan, assembly.data)
+        status.update("solving every event at the plan")
+        results = {"your plan": evaluate_plan(assembly, chosen), "do nothing": solve_do_nothing(assembly)}
+    warn(assembly.findings)
+    out.print(_comparison(results))
+
+
+def report(folder: Annotated[Path, typer.Argument(help="Run folder", show_default=False)]) -> None:
+    """Draw the report of a run folder again, from its files alone."""
+    from drofcm.study.contents import rebuild_report
+
+    with told():
+        out.print(str(rebuild_report(folder)), markup=False)
+
+
+def criticality(
+    folder: Annotated[Path, typer.Argument(help="Run folder", show_default=False)],
+    hub: Annotated[list[str] | None, typer.Option(help="Hub to look at, may be repeated; all if left out")] = None,
+    within: Annotated[float, typer.Option(help="Share of extra cost up to which a plan is near-optimal", min=0)] = 0.01,
+    gap: Annotated[float, typer.Option(help="Relative gap of each search", min=0)] = 0.01,
+    time_limit: Annotated[float | None, typer.Option(help="Seconds for each search", min=0)] = 120.0,
+    workers: Annotated[int | None, typer.Option(help="Searches at a time; all cores if left out", min=1)] = None,
+    save: Annotated[Path | None, typer.Option(help="Write the table here, CSV")] = None,
+) -> None:
+    """What each candidate hub is worth: the cost of forcing open hubs out and closed ones in, one search a hub."""
+    from drofcm.study.regret import criticality_of_run
+
+    with told(), out.status("one search a hub"):
+        table = criticality_of_run(folder, hub, within=within, gap=gap, time_limit=time_limit, workers=workers)
+        if save is not None:
+            table.to_csv(save)
+    shown = Table("hub", "in the plan", "forced", "costs at least k$/a", "at most", f"plans within {within:.0%}")
+    for name, row in table.iterrows():
+        amounts = [f"{row[bound] / 1e3:,.1f}" for bound in ("extra_at_least", "extra_at_most")]
+        shown.add_row(str(name), "open" if row["open"] else "closed", row["force"], *amounts, row["role"])
+    out.print(shown)
+
+
+def _headline(facts: dict[str, Any]) -> str:
+    nothing, expected = facts["objective, do nothing"], facts["objective, expected-value plan"]
+    cost, bound = facts["objective"], facts["lower_bound"]
+    benefit = facts["gap_of_benefit"]
+    return (
+        f"{facts['status']}: {cost / 1e3:,.1f} k$/a, no plan costs less than {bound / 1e3:,.1f}; "
+        f"gap {facts['gap']:.2%} of the cost, {benefit:.2%} of (do nothing - lower bound)\n"
+        f"do nothing {nothing / cost - 1:+.0%}, expected-value plan {expected / cost - 1:+.0%}"
+    )
+
+
+def _comparison(results: dict[str, Any]) -> Table:
+    table = Table("k$/a", *results, title="The plan on the events of the study")
+    table.add_row("objective", *(f"{result.objective / 1e3:,.1f}" for result in results.values()))
+    for term in ("cost_hub_setup", "cost_transport", "cost_modules"):
+        name = term.removeprefix("cost_").replace("_", " ")
+        table.add_row(name, *(f"{float(result.terms[term]) / 1e3:,.1f}" for result in results.values()))
+    mean = [float((result.recourse_cost * result.probability).sum()) for result in results.values()]
+    table.add_row("events, expected", *(f"{cost / 1e3:,.1f}" for cost in mean))
+    unserved = [
+        float((result.terms["unserved_energy"].sum("node") * result.probability).sum()) for result in results.values()
+    ]
+    table.add_row("unserved, MWh an event", *(f"{energy:,.3f}" for energy in unserved))
+    return table

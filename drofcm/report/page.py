@@ -1,0 +1,63 @@
+"""One HTML file that needs no other file, no server and no network: template, Bokeh figures inline, written whole."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from bokeh.document import Document
+from bokeh.embed import file_html
+from bokeh.models import Model
+from bokeh.resources import Resources
+
+__all__ = ["write_page"]
+
+
+def write_page(path: Path, template: str, title: str, models: Sequence[Model], context: Mapping[str, Any]) -> None:
+    """Draw a page and write it; the file appears under its name only when it is complete.
+
+    Parameters
+    ----------
+    path
+        The file to write; its folder exists.
+    template
+        File name of the template beside this module.
+    title
+        Of the window.
+    models
+        Figures, put where the template names them.
+    context
+        What else the template asks for.
+    """
+    _write_whole(path, _drawn(template, title, models, context))
+
+
+def _write_whole(path: Path, text: str) -> None:
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        unfinished.write_text(text, encoding="utf-8")
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _drawn(template: str, title: str, models: Sequence[Model], context: Mapping[str, Any]) -> str:
+    document = Document()
+    # otherwise every root added walks through all models again
+    with document.models.freeze():
+        for model in models:
+            document.add_root(model)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("drofcm.report", "."), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    page: str = file_html(
+        document,
+        resources=Resources(mode="inline"),
+        title=title,
+        template=environment.get_template(template),
+        template_variables=dict(context),
+    )
+    return page

@@ -1,0 +1,88 @@
+"""The hours after the onset: what is asked of the nodes, what it costs not to serve, how costs are weighed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated
+
+from pydantic import Field
+
+from drofcm.sections.base import Broken, NotNegative, Positive, Section, Share
+
+__all__ = [
+    "Nodes",
+    "Penalties",
+    "Risk",
+    "StepGroup",
+    "Tail",
+]
+
+
+class StepGroup(Section):
+    """Steps of equal length."""
+
+    count: Annotated[int, Field(ge=1)] = Field(description="number of steps")
+    length: Positive = Field(description="length of each, minutes")
+
+
+class Nodes(Section):
+    """What is asked of the nodes, and what the supply can do for them."""
+
+    stabilise_within_h: Positive = Field(default=0.5, description="time allowed to stabilise, T_i")
+    interruption_h: NotNegative | None = Field(
+        default=None, description="interruption charged when not stabilised; null: as stabilise_within_h"
+    )
+    band_mw: NotNegative = Field(default=0.1, description="imbalance that counts as stable")
+    critical_share: Share = Field(default=0.6, description="share of base load and data-centre rating served first")
+    supply_ramp_mw_h: NotNegative = Field(default=2.4, description="how fast the supply of a node follows")
+    supply_headroom_mw: NotNegative = Field(default=0.4, description="how far the supply of a node follows")
+    feeder_headroom_mw: NotNegative = Field(default=1.2, description="how far it follows, all nodes together")
+    requirement_margin: Annotated[float, Field(ge=1)] = Field(
+        default=1.25, description="modules a node can use over what it needs, so that types can substitute"
+    )
+
+
+class Penalties(Section):
+    """What it costs not to serve."""
+
+    unserved_per_mwh: NotNegative = Field(default=5000.0, description="$, interruption of a node not stabilised, gamma")
+    critical_per_mwh: NotNegative = Field(default=15000.0, description="$, unserved critical energy")
+    flexible_per_mwh: NotNegative = Field(default=4000.0, description="$, unserved flexible energy")
+    surplus_per_mwh: NotNegative = Field(default=800.0, description="$, energy of a drop that is not absorbed")
+    voltage_slack_per_pu2_h: NotNegative = Field(default=2e6, description="$, violation of a voltage limit, squared pu")
+
+    def rules(self) -> Iterator[Broken]:
+        """Critical load is worth at least as much as flexible load."""
+        if self.critical_per_mwh < self.flexible_per_mwh:
+            yield Broken(
+                ("critical_per_mwh",),
+                f"{self.critical_per_mwh:g} is below flexible_per_mwh {self.flexible_per_mwh:g}",
+                "critical load is served first, so it must cost at least as much",
+            )
+
+
+class Tail(Section):
+    """One CVaR term."""
+
+    alpha: Annotated[float, Field(ge=0, lt=1)] = Field(description="confidence level; 0.9 averages the worst 10 %")
+    weight: NotNegative = Field(description="weight of the term")
+
+
+class Risk(Section):
+    """Weights of the risk measures of the yearly recourse cost."""
+
+    expectation: NotNegative = Field(default=0.5, description="weight of the mean")
+    cvar: Annotated[tuple[Tail, ...], Field(strict=False)] = Field(
+        default=(Tail(alpha=0.9, weight=0.5),), description="weights of means of the worst share"
+    )
+    worst_case: NotNegative = Field(default=0.0, description="weight of the worst scenario")
+
+    @property
+    def total(self) -> float:
+        """Sum of the weights."""
+        return self.expectation + self.worst_case + sum(tail.weight for tail in self.cvar)
+
+    def rules(self) -> Iterator[Broken]:
+        """At least one weight is positive."""
+        if self.total <= 0:
+            yield Broken((), "all weights are zero, so events would cost nothing", "give one of them a weight")
