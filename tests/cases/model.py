@@ -9,7 +9,7 @@ import xarray as xr
 from cases.labelled import Solution
 
 from drofcm.risk.measures import CVaR, Expectation
-from drofcm.validate.certificate import certify
+from drofcm.validate.certificate import Certificate, certify
 
 GAP = 1e-7
 
@@ -35,11 +35,10 @@ def solve(data: xr.Dataset, risk: dict[str, Any], page: ModuleType | None = None
     return solution, result.risk_weight
 
 
-def solve_and_certify(data: xr.Dataset, risk: dict[str, Any]) -> Solution:
-    """The solution of the problem page, after the certificate passed."""
-    found, weights = solve(data, risk)
-    certify(
-        data,
+def certificate(found: Solution, risk: dict[str, Any], weights: xr.DataArray | None, **options: Any) -> Certificate:
+    """The certificate of a solution under ``risk``, with its risk weights if there are any."""
+    return certify(
+        found.data,
         found.first_stage,
         found.recourse,
         found.terms,
@@ -47,5 +46,12 @@ def solve_and_certify(data: xr.Dataset, risk: dict[str, Any]) -> Solution:
         objective=found.objective,
         risk_weights=weights,
         risk=risk,
-    ).raise_if_failed()
+        **options,
+    )
+
+
+def solve_and_certify(data: xr.Dataset, risk: dict[str, Any]) -> Solution:
+    """The solution of the problem page, after the certificate passed."""
+    found, weights = solve(data, risk)
+    certificate(found, risk, weights).raise_if_failed()
     return found
