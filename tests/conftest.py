@@ -76,9 +76,9 @@ def tiny_told(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, str]
     return RunFolder(path), told.stdout
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def processes_of_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A Dask scheduler of real processes."""
+    """A Dask scheduler of real processes; idle, they take a tenth of a core, so that they end with the file."""
     cluster = Cluster(tmp_path_factory.mktemp("cluster"))
     yield cluster
     cluster.close()
