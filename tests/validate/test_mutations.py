@@ -81,7 +81,7 @@ def references(mutant: Mutant) -> Iterator[Reference]:
 def why_caught(page: ModuleType, case: Reference) -> str | None:
     """What gives the page away on this case; None if it solves the case as it should."""
     try:
-        found, weights = solve(case.data, case.risk, page)
+        found, weights = solve(case.data, case.risk, page.program(case.data))
     except Exception as error:
         # whatever a changed page stumbles over gives it away; that the page as it is does not has a test of its own
         return type(error).__name__
