@@ -36,7 +36,7 @@ def solve(
     return solution, result.risk_weight
 
 
-def certificate(found: Solution, risk: dict[str, Any], weights: xr.DataArray | None, **options: Any) -> Certificate:
+def certificate(found: Solution, risk: dict[str, Any], weights: xr.DataArray | None) -> Certificate:
     """The certificate of a solution under ``risk``, with its risk weights if there are any."""
     return certify(
         found.data,
@@ -47,7 +47,6 @@ def certificate(found: Solution, risk: dict[str, Any], weights: xr.DataArray | N
         objective=found.objective,
         risk_weights=weights,
         risk=risk,
-        **options,
     )
 
 
