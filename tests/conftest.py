@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator
@@ -25,7 +26,9 @@ OUTSIDE = {"benchmarks": "benchmarks", "browser": "chromium"}
 """Marker of what a test needs from outside -> fixture that provides it or skips."""
 
 # A suite that gives another verdict on the same code teaches people to run it again.
-hypothesis.settings.register_profile("drofcm", derandomize=True, deadline=None, database=None, print_blob=True)
+hypothesis.settings.register_profile(
+    "drofcm", derandomize=True, deadline=None, database=None, print_blob=True, max_examples=60
+)
 hypothesis.settings.load_profile("drofcm")
 
 
@@ -56,18 +59,26 @@ def chromium() -> str:
 @pytest.fixture(scope="session")
 def tiny_told(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, str]:
     """The run of the tiny study by the command line, and what was shown; tests read it and change nothing."""
+    # the processes of a parallel session have folders side by side: what one of them has run, the others read
+    base = tmp_path_factory.getbasetemp()
+    kept = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "tiny_told.json"
+    if kept.exists():
+        path, shown = json.loads(kept.read_text(encoding="utf-8"))
+        return RunFolder(Path(path)), shown
     folder = tmp_path_factory.mktemp("tiny")
     study = folder / "study.yaml"
     study.write_text(TINY, encoding="utf-8")
     told = CliRunner().invoke(app, ["run", str(study), "--runs", str(folder / "runs")])
     assert told.exit_code == 0, told.output
     (path,) = (folder / "runs").iterdir()
+    (folder / kept.name).write_text(json.dumps([str(path), told.stdout]), encoding="utf-8")
+    (folder / kept.name).rename(kept)
     return RunFolder(path), told.stdout
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def processes_of_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A Dask scheduler of real processes."""
+    """A Dask scheduler of real processes; idle, they take a tenth of a core, so that they end with the file."""
     cluster = Cluster(tmp_path_factory.mktemp("cluster"))
     yield cluster
     cluster.close()

@@ -146,8 +146,14 @@ def test_run_evaluate_and_report(tmp_path: Path, tiny_told: tuple[RunFolder, str
     assert f"{objective / 1e3:,.1f}" in shown
     copy = tmp_path / run.path.name
     shutil.copytree(run.path, copy)
+    (copy / "report.html").write_text("", encoding="utf-8")
     code, shown, _ = call("report", copy)
     assert (code, shown.strip()) == (0, str(copy / "report.html"))
+    assert (copy / "report.html").stat().st_size > 100_000
+    (copy / "data.nc").unlink()
+    code, _, told = call("report", copy)
+    assert code == 1
+    assert "is missing" in told
     code, shown, _ = call("run", study, "--runs", run.path.parent)
     assert code == 0
     assert "nothing was solved" in shown

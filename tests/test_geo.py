@@ -3,61 +3,72 @@
 from __future__ import annotations
 
 import importlib.util
-from pathlib import Path
-from types import ModuleType
 
 import geopandas as gpd
 import numpy as np
 import pytest
+from areas import GEO, area_layers
 from geopandas.testing import assert_geodataframe_equal
 from pyproj import Geod
 from ruamel.yaml import YAML
 
 from drofcm.data import load_catalogue, load_feeder, verify_datapackage
 from drofcm.siting.distance import straight_line, travel_time
-from drofcm.siting.layers import Kind, load_layer
 
-KINDS: tuple[Kind, ...] = ("suppliers", "hubs", "buses")
 ASHBURN = (-77.4875, 39.0437)
+KINDS = {
+    "loudoun": {"suppliers", "hubs", "buses"},
+    "oberrhein": {"suppliers", "buses", "roads", "hazards", "exclusions", "parcels"},
+}
 
 
-@pytest.fixture(scope="module")
-def folder(root: Path) -> Path:
-    return root / "geo" / "loudoun"
+@pytest.fixture(params=KINDS)
+def area(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
-@pytest.fixture(scope="module")
-def layers(folder: Path) -> dict[str, gpd.GeoDataFrame]:
-    return {kind: load_layer(folder / f"{kind}.gpkg", kind=kind) for kind in KINDS}
+@pytest.fixture
+def layers() -> dict[str, gpd.GeoDataFrame]:
+    """Those of Loudoun County."""
+    return area_layers("loudoun")
 
 
-@pytest.fixture(scope="module")
-def builder(folder: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("loudoun_build", folder / "build.py")
+# ---- every area -----------------------------------------------------------------------------------------------------
+
+
+def test_files_are_those_described(area: str) -> None:
+    assert verify_datapackage(GEO / area) == []
+
+
+def test_layers_are_those_of_the_script(area: str) -> None:
+    spec = importlib.util.spec_from_file_location(f"{area}_build", GEO / area / "build.py")
     assert spec is not None
     assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    builder = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(builder)
+    rebuilt = builder.layers()
+    assert set(rebuilt) == set(area_layers(area)) == KINDS[area]
+    for kind, layer in area_layers(area).items():
+        assert_geodataframe_equal(rebuilt[kind], layer, check_dtype=False, check_less_precise=area == "oberrhein")
 
 
-def test_files_are_those_described(folder: Path) -> None:
-    assert verify_datapackage(folder) == []
-
-
-def test_layers_are_those_of_the_tables(builder: ModuleType, folder: Path, layers: dict[str, gpd.GeoDataFrame]) -> None:
-    rebuilt = builder.layers(folder)
-    assert set(rebuilt) == set(layers)
-    for kind, layer in layers.items():
-        assert_geodataframe_equal(rebuilt[kind], layer, check_dtype=False, check_less_precise=False)
-
-
-def test_places_lie_in_the_box_that_the_package_states(folder: Path, layers: dict[str, gpd.GeoDataFrame]) -> None:
-    package = YAML(typ="safe").load((folder / "datapackage.yaml").read_text(encoding="utf-8"))
-    assert all(layer.crs == package["crs"] for layer in layers.values())
-    bounds = np.array([layer.to_crs("EPSG:4326").total_bounds for layer in layers.values()])
+def test_places_lie_in_the_box_that_the_package_states(area: str) -> None:
+    package = YAML(typ="safe").load((GEO / area / "datapackage.yaml").read_text(encoding="utf-8"))
+    layers = area_layers(area).values()
+    assert all(layer.crs == package["crs"] for layer in layers)
+    bounds = np.array([layer.to_crs("EPSG:4326").total_bounds for layer in layers])
     box = [*bounds[:, :2].min(axis=0), *bounds[:, 2:].max(axis=0)]
     np.testing.assert_allclose(package["bbox"], box, atol=2e-4)
+
+
+def test_stock_covers_the_technologies_of_the_catalogue(area: str) -> None:
+    suppliers = area_layers(area)["suppliers"]
+    stock = [name.removeprefix("stock_") for name in suppliers if name.startswith("stock_")]
+    assert stock == list(load_catalogue("fcm_2026")["fcm"].values)
+    assert (suppliers[[f"stock_{name}" for name in stock]].sum() > 0).all()
+
+
+# ---- Loudoun County -------------------------------------------------------------------------------------------------
 
 
 def test_points_are_the_coordinates_of_the_tables(layers: dict[str, gpd.GeoDataFrame]) -> None:
@@ -84,12 +95,6 @@ def test_hubs_lie_around_ashburn_and_reach_the_feeder_in_half_an_hour(layers: di
     assert float(time.max()) < 0.5
     assert (layers["hubs"]["setup_cost_usd_per_a"].between(25_000, 45_000)).all()
     assert (layers["hubs"]["storage_slots"] == 6).all()
-
-
-def test_stock_covers_the_technologies_of_the_catalogue(layers: dict[str, gpd.GeoDataFrame]) -> None:
-    stock = [name.removeprefix("stock_") for name in layers["suppliers"] if name.startswith("stock_")]
-    assert stock == list(load_catalogue("fcm_2026")["fcm"].values)
-    assert (layers["suppliers"][[f"stock_{name}" for name in stock]].sum() > 0).all()
 
 
 def test_buses_are_a_synthetic_picture_of_the_feeder(layers: dict[str, gpd.GeoDataFrame]) -> None:

@@ -1,47 +1,26 @@
-"""The network and the region of the Upper Rhine: as described, as built, and as pandapower computes it."""
+"""The network of the Upper Rhine as pandapower computes it, and its region; test_geo.py has what all areas share."""
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
-from types import ModuleType
 
 import geopandas as gpd
 import networkx as nx
 import numpy as np
 import pandas as pd
 import pytest
-from geopandas.testing import assert_geodataframe_equal
-from ruamel.yaml import YAML
+from areas import area_layers
 
-from drofcm.data import load_catalogue, load_feeder, verify_datapackage
+from drofcm.data import load_feeder, verify_datapackage
 from drofcm.network.feeder import Feeder
 from drofcm.network.lindistflow import base_case
-from drofcm.siting.layers import Kind, load_layer
 from drofcm.siting.roads import RoadNetwork, closed_by
 from drofcm.validate.replay import ac_power_flow
 
-KINDS: tuple[Kind, ...] = ("suppliers", "buses", "roads", "hazards", "exclusions", "parcels")
 
-
-@pytest.fixture(scope="module")
-def folder(root: Path) -> Path:
-    return root / "geo" / "oberrhein"
-
-
-@pytest.fixture(scope="module")
-def layers(folder: Path) -> dict[str, gpd.GeoDataFrame]:
-    return {kind: load_layer(folder / f"{kind}.gpkg", kind=kind) for kind in KINDS}
-
-
-@pytest.fixture(scope="module")
-def builder(folder: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("oberrhein_build", folder / "build.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture
+def layers() -> dict[str, gpd.GeoDataFrame]:
+    return area_layers("oberrhein")
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +28,7 @@ def feeder() -> Feeder:
     return Feeder.from_tables(load_feeder("oberrhein"))
 
 
-def test_files_are_those_described(root: Path, folder: Path) -> None:
-    assert verify_datapackage(folder) == []
+def test_files_are_those_described(root: Path) -> None:
     assert verify_datapackage(root / "datasets" / "feeders" / "oberrhein") == []
 
 
@@ -72,27 +50,8 @@ def test_voltages_are_those_of_pandapower(root: Path, feeder: Feeder) -> None:
     assert 0 <= (linear - theirs).max() < 0.0016
 
 
-def test_layers_are_those_of_the_script(builder: ModuleType, layers: dict[str, gpd.GeoDataFrame]) -> None:
-    rebuilt = builder.layers()
-    assert set(rebuilt) == set(layers)
-    for kind, layer in layers.items():
-        assert_geodataframe_equal(rebuilt[kind], layer, check_dtype=False, check_less_precise=True)
-
-
-def test_places_lie_in_the_box_that_the_package_states(folder: Path, layers: dict[str, gpd.GeoDataFrame]) -> None:
-    package = YAML(typ="safe").load((folder / "datapackage.yaml").read_text(encoding="utf-8"))
-    assert all(layer.crs == package["crs"] for layer in layers.values())
-    bounds = np.array([layer.to_crs("EPSG:4326").total_bounds for layer in layers.values()])
-    box = [*bounds[:, :2].min(axis=0), *bounds[:, 2:].max(axis=0)]
-    np.testing.assert_allclose(package["bbox"], box, atol=2e-4)
-
-
-def test_buses_and_stocks_are_those_of_the_feeder_and_the_catalogue(
-    layers: dict[str, gpd.GeoDataFrame], feeder: Feeder
-) -> None:
+def test_buses_are_those_of_the_feeder(layers: dict[str, gpd.GeoDataFrame], feeder: Feeder) -> None:
     assert set(layers["buses"]["id"]) == set(feeder.bus)
-    stock = [name.removeprefix("stock_") for name in layers["suppliers"] if name.startswith("stock_")]
-    assert stock == list(load_catalogue("fcm_2026")["fcm"].values)
 
 
 def test_everything_reaches_everything_and_floods_close_bridges(layers: dict[str, gpd.GeoDataFrame]) -> None:

@@ -120,6 +120,30 @@ def small_data(
     return data
 
 
+def bridge_data(travel_time: Any) -> xr.Dataset:
+    """The case of the closed bridge, worked out in test_closed_road.py, with the travel times that are given."""
+    shock = [[0.5, 0.5, 0.5], [0, 0, 0]]
+    return small_data(
+        fcm=["generator"],
+        travel_time=travel_time,
+        shock=[shock, shock],
+        setup_cost={"h": 1000, "k": 1500},
+        transport_cost=0,
+        module_cost=0,
+        deployment_time=0,
+        ramp=100,
+        dispatch_cost=0,
+        shortfall_penalty=0,
+        unserved_penalty=0,
+        critical_penalty=10_000,
+        flexible_penalty=10_000,
+        supply_ramp=0,
+        supply_headroom=0,
+        event_rate=1,
+        stock=1,
+    )
+
+
 def _labels(values: dict[str, Any], fcm: list[str]) -> dict[str, np.ndarray]:
     names = {
         "supplier": ["a", "b"],

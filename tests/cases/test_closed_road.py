@@ -25,7 +25,7 @@ import geopandas as gpd
 import numpy as np
 import pytest
 import xarray as xr
-from cases.builder import small_data
+from cases.builder import bridge_data
 from cases.enumeration import Enumeration
 from cases.model import solve_and_certify
 from shapely.geometry import LineString, Point, box
@@ -63,29 +63,6 @@ def travel_time(network: RoadNetwork, *, flooded: bool) -> xr.DataArray:
     return xr.concat([times, times.assign_coords(node=["4"])], "node")
 
 
-def data(times: xr.DataArray) -> xr.Dataset:
-    shock = [[0.5, 0.5, 0.5], [0, 0, 0]]
-    return small_data(
-        fcm=["generator"],
-        travel_time=times,
-        shock=[shock, shock],
-        setup_cost={"h": 1000, "k": 1500},
-        transport_cost=0,
-        module_cost=0,
-        deployment_time=0,
-        ramp=100,
-        dispatch_cost=0,
-        shortfall_penalty=0,
-        unserved_penalty=0,
-        critical_penalty=10_000,
-        flexible_penalty=10_000,
-        supply_ramp=0,
-        supply_headroom=0,
-        event_rate=1,
-        stock=1,
-    )
-
-
 def test_arrival_times_change(network: RoadNetwork) -> None:
     times = travel_time(network, flooded=True).sel(node="3")
     np.testing.assert_allclose(times.transpose("scenario", "hub"), [[0.2, 0.4], [1.0, 0.4]])
@@ -93,7 +70,7 @@ def test_arrival_times_change(network: RoadNetwork) -> None:
 
 @pytest.mark.parametrize(("flooded", "hub", "cost"), [(False, "h", 2250), (True, "k", 4000)])
 def test_the_optimal_hub_changes(network: RoadNetwork, flooded: bool, hub: str, cost: float) -> None:
-    given = data(travel_time(network, flooded=flooded))
+    given = bridge_data(travel_time(network, flooded=flooded))
     found = solve_and_certify(given, RISK)
     assert found.objective == pytest.approx(cost, rel=1e-6)
     assert given.hub.values[found.first_stage.hub_active.values > 0.5].tolist() == [hub]
@@ -102,7 +79,7 @@ def test_the_optimal_hub_changes(network: RoadNetwork, flooded: bool, hub: str, 
 
 @pytest.mark.slow
 def test_the_wrong_hub_costs_what_is_worked_out(network: RoadNetwork) -> None:
-    given = data(travel_time(network, flooded=True))
+    given = bridge_data(travel_time(network, flooded=True))
     forced = given.assign(hub_forced_out=given.hub_forced_out.copy(data=[0, 1]))
     assert solve_and_certify(forced, RISK).objective == pytest.approx(4125, rel=1e-6)
 
@@ -111,12 +88,12 @@ def test_a_time_that_is_not_finite_is_refused(network: RoadNetwork) -> None:
     times = travel_time(network, flooded=True)
     lost = times.where((times.scenario != 1) | (times.hub != "h"), np.inf)
     with pytest.raises(InputError, match=r"no finite time at hub=h, node=3, scenario=1;.*beyond the horizon of 1 h"):
-        demand_shock.program(data(lost))
+        demand_shock.program(bridge_data(lost))
 
 
 def test_the_mean_event_takes_the_usual_time(network: RoadNetwork) -> None:
     """The lower median: the road is open in half of the events. A closed day would be half a day in the mean."""
-    given = data(travel_time(network, flooded=True))
+    given = bridge_data(travel_time(network, flooded=True))
     assert expected_value(given).travel_time.sel(node="3", scenario=0).values == pytest.approx([0.2, 0.4])
     mostly = given.assign(probability=given.probability.copy(data=[0.4, 0.6]))
     assert expected_value(mostly).travel_time.sel(node="3", scenario=0).values == pytest.approx([1.0, 0.4])

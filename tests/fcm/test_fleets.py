@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import xarray as xr
+from fcm.technologies import FCM, TECHNOLOGIES, changed
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
 from drofcm.fcm.fleets import minimal_fleets
 
-FCM = ["battery", "generator", "demand_response"]
 STEP = [0.5, 0.5, 1.0]
 BAND = 0.05
 LATE = np.array([False, True, True])  # the node is to be stable from the second step on
@@ -34,18 +34,11 @@ def case(imbalance: list[float], **changes: Any) -> xr.Dataset:
             "stock": (("supplier", "fcm"), [[9.0, 9.0, 9.0]]),
             "power": ("fcm", [0.5, 0.8, 0.1]),
             "energy": ("fcm", [2.0, 4.0, 1.0]),
-            "eta_charge": ("fcm", [0.8, 1.0, 1.0]),
-            "eta_discharge": ("fcm", [0.5, 1.0, 1.0]),
-            "initial_soc": ("fcm", [0.6, 0.0, 0.0]),
-            "stores": ("fcm", [1, 0, 0]),
-            "absorbs": ("fcm", [1, 0, 0]),
-            "travels": ("fcm", [1, 1, 0]),
+            **TECHNOLOGIES,
         },
         coords={"scenario": [0], "node": ["2"], "time": range(len(STEP)), "fcm": FCM, "supplier": ["works"]},
     )
-    return data.assign(
-        {name: data[name].copy(data=np.broadcast_to(v, data[name].shape)) for name, v in changes.items()}
-    )
+    return changed(data, **changes)
 
 
 def found(data: xr.Dataset, available: npt.ArrayLike = True) -> set[tuple[int, ...]] | None:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
+from fcm.technologies import FCM, TECHNOLOGIES, changed
 
 from drofcm.fcm.requirement import imbalance, requirement, supply_follow_up
 
-FCM = ["battery", "generator", "demand_response"]
 STEP = [0.25, 0.25, 0.5, 1.0]
 
 
@@ -41,20 +41,13 @@ def case(
             "power": ("fcm", [0.5, 1.0, 0.1]),
             "energy": ("fcm", [1.0, 8.0, 0.3]),
             "ramp": ("fcm", [60.0, 2.0, 0.2]),
-            "eta_charge": ("fcm", [0.8, 1.0, 1.0]),
-            "eta_discharge": ("fcm", [0.5, 1.0, 1.0]),
-            "initial_soc": ("fcm", [0.6, 0.0, 0.0]),
-            "stores": ("fcm", [1, 0, 0]),
-            "absorbs": ("fcm", [1, 0, 0]),
-            "travels": ("fcm", [1, 1, 0]),
+            **TECHNOLOGIES,
             "deployment_time": ("fcm", [0.1, 0.6, 0.05]),
             "travel_time": (("hub", "node"), [[0.4]]),
         },
         coords={"scenario": [0], "node": ["2"], "bus": ["1", "2"], "time": range(4), "fcm": FCM, "hub": ["yard"]},
     )
-    return data.assign(
-        {name: data[name].copy(data=np.broadcast_to(v, data[name].shape)) for name, v in changes.items()}
-    )
+    return changed(data, **changes)
 
 
 def modules(data: xr.Dataset, **options: float) -> list[float]:

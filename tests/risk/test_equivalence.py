@@ -265,7 +265,7 @@ THREE_YEARS = Instance(
 CANNOT_HAPPEN = replace(THREE_YEARS, probability=np.array([0.6, 0.4, 0.0]))  # the costliest scenario
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(instances(), mixtures())
 @example(THREE_YEARS, Mixture(0.0, ((0.8, 1.0),), 0.0))
 @example(THREE_YEARS, Mixture(0.5, ((0.5, 0.5),), 0.25))

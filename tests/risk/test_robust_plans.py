@@ -7,6 +7,7 @@ The recourse cost of every first stage is known in closed form; its worst case i
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -18,6 +19,7 @@ import xarray as xr
 import drofcm as dro
 from drofcm.core.errors import InputError, ModelError
 from drofcm.solve import master
+from drofcm.solve.method import Method
 
 MEASURES = [
     dro.CVaR(0.6),
@@ -89,39 +91,54 @@ def enumerated(data: xr.Dataset, risk: Any, ambiguity: Any) -> float:
     return best
 
 
-@pytest.mark.parametrize("ambiguity", SETS, ids=str)
-@pytest.mark.parametrize("risk", MEASURES, ids=str)
-def test_extensive_form_decomposition_and_enumeration_agree(risk: Any, ambiguity: Any) -> None:
-    # linear and integer recourse in turn, so that every set and every measure meets both
-    made = program((MEASURES.index(risk) + SETS.index(ambiguity)) % 2 == 0)
+def solves() -> Iterator[Any]:
+    """Every measure over every set by both methods, by default by one of them.
+
+    Linear and integer recourse alternate, and so do the methods by default, so that every set and every measure meets
+    both, and either method both kinds of recourse.
+    """
+    for i, risk in enumerate(MEASURES):
+        for j, ambiguity in enumerate(SETS):
+            for k, method in enumerate(("extensive", "lshaped")):
+                marks = [] if (i + j // 2 + k) % 2 == 0 else [pytest.mark.slow]
+                yield pytest.param(
+                    risk, ambiguity, method, (i + j) % 2 == 0, id=f"{risk}-{ambiguity}-{method}", marks=marks
+                )
+
+
+@cache
+def expected_optimum(whole: bool, risk: Any, ambiguity: Any) -> float:
+    data = program(whole).data
+    return enumerated(data, risk, dro.bind(ambiguity, data))
+
+
+@pytest.mark.parametrize(("risk", "ambiguity", "method", "whole"), solves())
+def test_methods_find_the_enumerated_optimum(risk: Any, ambiguity: Any, method: Method, whole: bool) -> None:
+    made = program(whole)
     data = made.data
-    expected = enumerated(data, risk, dro.bind(ambiguity, data))
-    for method in ("extensive", "lshaped"):
-        result = made.solve(risk=risk, ambiguity=ambiguity, method=method, gap=1e-6, workers=1)
-        assert result.status == "optimal"
-        assert result.objective == pytest.approx(expected, rel=3e-6)
-        assert result.lower_bound == pytest.approx(expected, rel=3e-6)
-        assert float(result.worst_case_probability.sum()) == pytest.approx(1)
-        first = float((data.unit_cost * result.first_stage["stock"]).sum())
-        assert first + float(result.risk_weight @ result.recourse_cost) == pytest.approx(result.objective)
+    expected = expected_optimum(whole, risk, ambiguity)
+    result = made.solve(risk=risk, ambiguity=ambiguity, method=method, gap=1e-6, workers=1)
+    assert result.status == "optimal"
+    assert result.objective == pytest.approx(expected, rel=3e-6)
+    assert result.lower_bound == pytest.approx(expected, rel=3e-6)
+    assert float(result.worst_case_probability.sum()) == pytest.approx(1)
+    first = float((data.unit_cost * result.first_stage["stock"]).sum())
+    assert first + float(result.risk_weight @ result.recourse_cost) == pytest.approx(result.objective)
 
 
 @pytest.mark.parametrize("ambiguity", FINITE[1:], ids=str)
 def test_linopy_model_has_the_same_optimum(ambiguity: Any) -> None:
-    made = program(False)
-    data = made.data
-    model = made.extensive_form(MEASURES[-1], ambiguity)
+    model = program(False).extensive_form(MEASURES[-1], ambiguity)
     model.solve(solver_name="highs", io_api="direct", output_flag=False, mip_rel_gap=1e-9)
-    expected = enumerated(data, MEASURES[-1], dro.bind(ambiguity, data))
+    expected = expected_optimum(False, MEASURES[-1], ambiguity)
     assert float(model.objective.value) == pytest.approx(expected, rel=1e-6)
 
 
 def test_wasserstein_by_cuts_where_it_has_too_many_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(master, "_MOST_MOVES", 0)
     made = program(True)
-    data = made.data
     ambiguity = dro.Wasserstein(0.4, over="need")
-    expected = enumerated(data, MEASURES[1], dro.bind(ambiguity, data))
+    expected = expected_optimum(True, MEASURES[1], ambiguity)
     for method in ("extensive", "lshaped"):
         result = made.solve(risk=MEASURES[1], ambiguity=ambiguity, method=method, gap=1e-6, workers=1)
         assert result.objective == pytest.approx(expected, rel=3e-6)

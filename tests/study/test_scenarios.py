@@ -16,7 +16,7 @@ from drofcm.cli import app
 from drofcm.core.errors import InputError
 from drofcm.scenarios.ensemble import check
 from drofcm.study.run import open_study
-from drofcm.study.scenarios import EVENTS_FILE, make_scenarios
+from drofcm.study.scenarios import EVENTS_FILE, MadeScenarios, make_scenarios
 
 STORMY = """\
 name: stormy
@@ -50,6 +50,12 @@ def told(stormy: Path) -> str:
     return done.stdout
 
 
+@pytest.fixture(scope="module")
+def whole(stormy: Path) -> MadeScenarios:
+    """All eight events, in the folder ``all`` beside the study."""
+    return make_scenarios(stormy, stormy.parent / "all")
+
+
 def pointing(stormy: Path, name: str, events: str) -> Path:
     """The same study with its events read from a file."""
     values = YAML(typ="safe").load(STORMY)
@@ -60,7 +66,7 @@ def pointing(stormy: Path, name: str, events: str) -> Path:
     return path
 
 
-def test_what_is_written_and_told(stormy: Path, told: str) -> None:
+def test_what_is_written_and_told(stormy: Path, told: str, whole: MadeScenarios) -> None:
     folder = stormy.parent / "scenarios"
     pictures = {"fan.png", "fan_reduced.png", "classes.png", "dependence.png", "ramps.png"}
     assert {path.name for path in folder.iterdir()} == pictures | {EVENTS_FILE, "classes.csv"}
@@ -74,8 +80,7 @@ def test_what_is_written_and_told(stormy: Path, told: str) -> None:
     mass = events["probability"].groupby("event_class").sum().to_series()
     assert mass.to_dict() == pytest.approx({"surge": 0.5, "storm": 0.25, "storm_surge": 0.25})
     assert list(events["scenario"].values) == list(range(5))
-    full = make_scenarios(stormy, stormy.parent / "full", scenarios=8).data
-    assert np.array_equal(events["shock"], full["shock"].sel(scenario=events["original"]))
+    assert np.array_equal(events["shock"], whole.data["shock"].sel(scenario=events["original"]))
     recipe = json.loads(events.attrs["recipe"])
     assert recipe["generated"] == 8
     said = recipe["reduction"]
@@ -127,8 +132,8 @@ def test_what_cannot_be_reduced_is_refused_before_anything_is_solved(stormy: Pat
     assert not (tmp_path / "a").exists()
 
 
+@pytest.mark.usefixtures("whole")
 def test_a_study_that_points_to_the_file_has_the_data_of_one_that_generates(stormy: Path) -> None:
-    make_scenarios(stormy, stormy.parent / "all")
     generated = open_study(stormy).data
     read = open_study(pointing(stormy, "reading.yaml", f"all/{EVENTS_FILE}")).data
     for name in generated.data_vars:

@@ -16,10 +16,8 @@ import pytest
 import xarray as xr
 from cases.enumeration import Enumeration
 from cases.loader import BY_HAND, load_case
-from cases.model import solve
+from cases.model import certificate, solve
 from validate.mutants import DATA, PAGE, Mutant, load, mutants, unchanged
-
-from drofcm.validate.certificate import certify
 
 TIGHTENS = "the row follows from the others; without it the relaxation is weaker, the problem is the same"
 WIDER_BOX = "rows are kept for a wider range of withdrawals, and a row that cannot be violated changes nothing"
@@ -46,7 +44,7 @@ EQUIVALENT: dict[str, str] = {
 }
 """Mutants that are no other problem, and why."""
 
-EVERY = 30
+EVERY = 40
 """One mutant in so many runs by default."""
 
 
@@ -83,23 +81,14 @@ def references(mutant: Mutant) -> Iterator[Reference]:
 def why_caught(page: ModuleType, case: Reference) -> str | None:
     """What gives the page away on this case; None if it solves the case as it should."""
     try:
-        found, weights = solve(case.data, case.risk, page)
+        found, weights = solve(case.data, case.risk, page.program(case.data))
     except Exception as error:
         # whatever a changed page stumbles over gives it away; that the page as it is does not has a test of its own
         return type(error).__name__
     if found.objective != pytest.approx(case.objective, rel=1e-5):
         return f"objective {found.objective:.2f} instead of {case.objective:.2f}"
-    certificate = certify(
-        case.data,
-        found.first_stage,
-        found.recourse,
-        found.terms,
-        found.recourse_cost,
-        objective=found.objective,
-        risk_weights=weights,
-        risk=case.risk,
-    )
-    return None if certificate.passed else str(certificate)
+    judged = certificate(found, case.risk, weights)
+    return None if judged.passed else str(judged)
 
 
 def survives(mutant: Mutant) -> bool:

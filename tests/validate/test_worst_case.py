@@ -99,10 +99,17 @@ def test_what_leaves_the_set_fails(ambiguity: Any, inside: list[float], outside:
 
 
 @cache
-def solved(ambiguity: Any) -> tuple[dro.Result, xr.Dataset, Any]:
+def problem() -> tuple[xr.Dataset, dro.TwoStageProgram]:
+    """The case and its program, assembled once for all sets."""
     data = load_case("enumerated").data
+    return data, demand_shock.program(data)
+
+
+@cache
+def solved(ambiguity: Any) -> tuple[dro.Result, xr.Dataset, Any]:
+    data, program = problem()
     bound = dro.bind(ambiguity, data)
-    return demand_shock.program(data).solve(risk=measure(), ambiguity=bound, gap=1e-6), data, bound
+    return program.solve(risk=measure(), ambiguity=bound, gap=1e-6), data, bound
 
 
 def certificate(result: dro.Result, data: xr.Dataset, bound: Any) -> Certificate:
@@ -128,7 +135,7 @@ def test_a_robust_plan_passes(ambiguity: Any) -> None:
 def test_a_distribution_that_is_not_the_worst_is_caught() -> None:
     """Weights and objective of the nominal distribution, passed off as those of the set."""
     result, data, bound = solved(SETS[1])
-    mild = demand_shock.program(data).evaluate(result.first_stage, measure())
+    mild = problem()[1].evaluate(result.first_stage, measure())
     assert mild.objective < result.objective - 1e-3
     failures = certificate(replace(mild, worst_case_probability=mild.probability), data, bound).failures
     assert "no distribution of the set is worse" in set(failures["check"])
