@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from drofcm.blocks.form import FirstStage, TwoStageBlocks
+from drofcm.blocks.form import FirstStage, Scenario, TwoStageBlocks
 from drofcm.core.dims import SCENARIO
 from drofcm.core.errors import InfeasibleError, SolveError, shorten
 from drofcm.risk.ambiguity import AmbiguitySet
@@ -31,7 +31,7 @@ from drofcm.solve.result import Status
 from drofcm.solve.stopping import Stopping
 from drofcm.solve.subproblem import Answer, Point, Request
 
-__all__ = ["Search"]
+__all__ = ["Search", "least_cost"]
 
 Vector = npt.NDArray[np.float64]
 T = TypeVar("T")
@@ -115,7 +115,7 @@ class Search:
         self._key = checkpoints.problem_hash(blocks, risk, ambiguity) if checkpoint is not None else ""
 
     def begin(self) -> None:
-        """Take up what an earlier search has learnt, or find the floors of all costs.
+        """Take up what an earlier search has learnt, or begin with what the bounds of columns say about the costs.
 
         Raises
         ------
@@ -236,6 +236,7 @@ class Search:
             If Ctrl-C stopped it; its bound is taken down before.
         """
         if point.status == "infeasible":
+            self._floors()
             raise InfeasibleError("no plan satisfies every row of the program")
         if point.status == "unbounded":
             raise SolveError("the cost is unbounded below: a cost or a bound is missing")
@@ -288,6 +289,19 @@ class Search:
     # ---- beginning --------------------------------------------------------------------------------------------------
 
     def _fresh_master(self) -> Master:
+        floor = np.array([least_cost(self.blocks.first_stage, own) for own in self.blocks.scenarios])
+        if not np.isfinite(floor).all():
+            floor = np.maximum(floor, self._floors())
+        return Master(self.blocks, self._risk, self._ambiguity, floor)
+
+    def _floors(self) -> Vector:
+        """The least cost of every scenario over all first stages, integers relaxed.
+
+        Raises
+        ------
+        InfeasibleError
+            If the first stage, or the recourse of a scenario, is infeasible whatever is done.
+        """
         floors = self._ask.floors()
         floor = np.array([floors[number] for number in range(self.count)])
         if np.isposinf(floor).all() and not _has_plan(self.blocks.first_stage):
@@ -295,7 +309,7 @@ class Search:
         if np.isposinf(floor).any():
             bad = shorten(self.blocks.probability[SCENARIO].values[np.isposinf(floor)].tolist())
             raise InfeasibleError(f"scenario {bad} has no feasible recourse at any first stage")
-        return Master(self.blocks, self._risk, self._ambiguity, floor)
+        return floor
 
     def _learnt(self) -> checkpoints.Learnt:
         return checkpoints.Learnt(
@@ -324,6 +338,16 @@ class Search:
         self.regions = None if learnt.regions is None else list(learnt.regions)
         self.ruled_out = learnt.ruled_out
         return master
+
+
+def least_cost(first: FirstStage, own: Scenario) -> float:
+    """What a scenario costs at least, by the bounds of its columns alone; -inf where a bound is missing."""
+    least = own.constant
+    parts = ((own.cost, own.lower, own.upper), (own.first_stage_cost, first.lower, first.upper))
+    for cost, lower, upper in parts:
+        charged = cost != 0
+        least += float((cost[charged] * np.where(cost > 0, lower, upper)[charged]).sum())
+    return least
 
 
 def _has_plan(first: FirstStage) -> bool:
