@@ -24,16 +24,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
+from decomposition import instance, relaxed
 
 import drofcm as dro
 from drofcm.blocks.form import TwoStageBlocks
-from drofcm.config import StudyFile, load_study
 from drofcm.problems import demand_shock
 from drofcm.risk.measures import RiskMeasure
 from drofcm.risk.weights import worst_case_weights
@@ -41,12 +40,9 @@ from drofcm.scenarios.reduce import METHODS, redistribute
 from drofcm.solve.execution import Executor, executor
 from drofcm.solve.method import solve_blocks
 from drofcm.solve.subproblem import Request
-from drofcm.study.assemble import assemble
-from drofcm.study.run import risk_measure
 from drofcm.validate.pilots import reduce_by_cost
 
 COMMAND = "as drofcm scenarios --reduce"
-STUDY = Path(__file__).parents[2] / "studies" / "01_demand_shock_ieee33" / "study.yaml"
 
 
 # ---- speed ----------------------------------------------------------------------------------------------------------
@@ -76,22 +72,6 @@ def speed(arguments: argparse.Namespace) -> None:
 
 
 # ---- decision -------------------------------------------------------------------------------------------------------
-
-
-def instance(scenarios: int, seed: int | None) -> tuple[xr.Dataset, RiskMeasure]:
-    """The data of the main study with another number of scenarios, and its risk measure."""
-    study = load_study(STUDY)
-    changed = study.model_dump(exclude_unset=True)
-    changed["events"] = {**study.events.model_dump(), "scenarios": scenarios}
-    changed["seed"] = study.seed if seed is None else seed
-    study = StudyFile.model_validate(changed)
-    return assemble(study, STUDY.parent, lambda *key: "study").data, risk_measure(study)
-
-
-def linear_recourse(blocks: TwoStageBlocks) -> TwoStageBlocks:
-    """The same with linear recourse."""
-    scenarios = tuple(replace(own, integer=np.zeros_like(own.integer)) for own in blocks.scenarios)
-    return replace(blocks, scenarios=scenarios)
 
 
 def linear_plan(blocks: TwoStageBlocks) -> TwoStageBlocks:
@@ -255,7 +235,7 @@ def decision(arguments: argparse.Namespace) -> None:
     program = demand_shock.program(data)
     whole = program.blocks()
     whole = whole if arguments.integer else linear_plan(whole)
-    linear = linear_recourse(whole)
+    linear = relaxed(whole)
     print(f"{count} events to {keep}; assembled in {time.perf_counter() - began:.0f} s; {os.cpu_count()} cores")
     with executor(linear, workers=arguments.workers) as ask, executor(whole, workers=arguments.workers) as ask_exact:
         events = Events(linear, risk, ask)
