@@ -10,10 +10,10 @@ import numpy.typing as npt
 import shapely
 import shapely.ops
 from scipy import sparse
-from scipy.sparse.csgraph import connected_components, dijkstra
+from scipy.sparse.csgraph import connected_components, dijkstra, reverse_cuthill_mckee
 from scipy.spatial import cKDTree
 
-__all__ = ["Floats", "Pieces", "Places", "cut_roads", "joined", "lightest", "part_of", "search"]
+__all__ = ["Floats", "Pieces", "Places", "cut_roads", "joined", "lightest", "part_of", "renumbered", "search"]
 
 Floats = npt.NDArray[np.float64]
 Places = npt.NDArray[np.int64]
@@ -56,6 +56,18 @@ def cut_roads(edge: Places, along: Floats, start: Places, end: Places, crossings
         count=crossings + len(at),
         place=place,
     )
+
+
+def renumbered(graph: sparse.csr_array) -> tuple[sparse.csr_array, Places]:
+    """The graph with neighbours near each other in memory, and the new number of each vertex.
+
+    A search in a large graph takes a third less time so (``tests/benchmarks/roads.py``).
+    """
+    # the function takes none of the newer arrays
+    order = np.asarray(reverse_cuthill_mckee(sparse.csr_matrix(graph)), dtype=np.int64)
+    number = np.empty_like(order)
+    number[order] = np.arange(len(order))
+    return sparse.csr_array(graph[order][:, order]), number
 
 
 def search(graph: sparse.csr_array, sources: Places) -> Floats:

@@ -25,7 +25,7 @@ from scipy.sparse.csgraph import connected_components
 from drofcm.core.errors import Finding, InputError, raise_if_any, shorten, suggest
 from drofcm.siting.distance import projection_findings
 from drofcm.siting.layers import check_layer, id_findings, point_findings
-from drofcm.siting.road_graph import Floats, Places, cut_roads, joined, lightest, part_of, search
+from drofcm.siting.road_graph import Floats, Places, cut_roads, joined, lightest, part_of, renumbered, search
 
 __all__ = ["JOIN_WITHIN_M", "SNAP_LIMIT_M", "RoadNetwork", "closed_by"]
 
@@ -299,10 +299,11 @@ class RoadNetwork:
         snapped = self.snap(origins)
         usable = self._open(closed)
         graph, place = self._graph("hours", snapped, usable)
+        graph, number = renumbered(graph)
         width = width_m / self.crs.axis_info[0].unit_conversion_factor
         rows: list[dict[str, Any]] = []
         for which, label in enumerate(snapped["id"]):
-            time = search(graph, place[which : which + 1])[0]
+            time = search(graph, number[place[which : which + 1]])[0][number]
             for limit in sorted(hours, reverse=True):
                 parts = [*self._reached(time, limit, usable), *self._around(snapped.iloc[which], limit, usable)]
                 area = shapely.buffer(shapely.union_all(np.array(parts, dtype=object)), width)
@@ -355,7 +356,8 @@ class RoadNetwork:
             for finding in _snap_findings(snapped, dim, snap_limit_m)
         )
         graph, place = self._graph(weight, pd.concat([here, there], ignore_index=True), usable)
-        sources, targets = place[: len(here)], place[len(here) :]
+        graph, number = renumbered(graph)
+        sources, targets = number[place[: len(here)]], number[place[len(here) :]]
         lengths = np.empty((len(here), len(there)))
         for begin in range(0, len(here), _AT_ONCE):
             part = slice(begin, begin + _AT_ONCE)
