@@ -148,13 +148,13 @@ def criticality(
 
 
 def _headline(facts: dict[str, Any]) -> str:
-    nothing, expected = facts["objective, do nothing"], facts["objective, expected-value plan"]
     cost, bound = facts["objective"], facts["lower_bound"]
+    others = {name.removeprefix("objective, "): own for name, own in facts.items() if name.startswith("objective, ")}
     benefit = facts["gap_of_benefit"]
     return (
         f"{facts['status']}: {cost / 1e3:,.1f} k$/a, no plan costs less than {bound / 1e3:,.1f}; "
         f"gap {facts['gap']:.2%} of the cost, {benefit:.2%} of (do nothing - lower bound)\n"
-        f"do nothing {nothing / cost - 1:+.0%}, expected-value plan {expected / cost - 1:+.0%}"
+        + ", ".join(f"{name} {own / cost - 1:+.0%}" for name, own in others.items())
     )
 
 

@@ -55,7 +55,8 @@ def median_plan(data: xr.Dataset, hubs: int) -> xr.Dataset:
             "shipped": xr.zeros_like(data.distance * data.stock).transpose("supplier", "hub", "fcm"),
         }
     )
-    stock, room = data.stock.copy(deep=True), data.storage_limit.copy(deep=True).astype(float)
+    # copies, and of floating point: what is taken is taken off them
+    stock, room = data.stock.astype(float), data.storage_limit.astype(float)
     order = (data.module_cost / data.power).to_series().sort_values(kind="stable").index
     for hub in found.facilities:
         served = nearest.index[nearest == hub]

@@ -90,7 +90,7 @@ def cost_terms(table: pd.DataFrame) -> Grid:
     labels = [*(tables.TERM_LABELS[str(term)] for term in shown.index), "Sum"]
     columns = [_numbers([*(shown[name] / 1000), table[name].sum() / 1000], 1) for name in table]
     rows = [list(row) for row in zip(labels, *columns, strict=True)]
-    return Grid(["k$/a", *table.columns], rows, [False, True, True, True], total=True)
+    return Grid(["k$/a", *table.columns], rows, [False] + [True] * table.shape[1], total=True)
 
 
 def risk(inputs: ReportInput) -> Grid:
@@ -104,7 +104,7 @@ def risk(inputs: ReportInput) -> Grid:
     level = percent(inputs.alpha)
     labels = ["Mean", f"VaR {level}", f"CVaR {level}", "Dearest scenario"]
     rows = [list(row) for row in zip(labels, *columns, strict=True)]
-    return Grid(["k$ per event", *inputs.plans], rows, [False, True, True, True])
+    return Grid(["k$ per event", *inputs.plans], rows, [False] + [True] * len(inputs.plans))
 
 
 def scenarios(table: pd.DataFrame) -> Grid:

@@ -13,10 +13,11 @@ from drofcm.core.errors import Finding, shorten
 from drofcm.solve.result import Result
 from drofcm.validate.ledger import Certificate
 
-__all__ = ["DO_NOTHING", "EXPECTED_VALUE_PLAN", "LAYERS", "ReportInput", "check"]
+__all__ = ["DO_NOTHING", "EXPECTED_VALUE_PLAN", "LAYERS", "MEDIAN_PLAN", "ReportInput", "check"]
 
 DO_NOTHING: Final = "do nothing"
 EXPECTED_VALUE_PLAN: Final = "expected-value plan"
+MEDIAN_PLAN: Final = "median plan"
 
 LAYERS: Final = {"suppliers": "supplier", "hubs": "hub", "buses": "bus", "lines": "line"}
 """Layer names and the dimension of the data that column ``id`` of the layer labels."""
@@ -47,7 +48,8 @@ class ReportInput:
     plan
         The plan that is reported.
     baselines
-        Plans to compare with, evaluated on the same scenarios: ``"do nothing"`` and ``"expected-value plan"``.
+        Plans to compare with, evaluated on the same scenarios: ``"do nothing"``, ``"expected-value plan"`` and, if
+        there is one, ``"median plan"``, whose hubs are chosen by travel alone.
     layers
         ``"suppliers"``, ``"hubs"``, ``"buses"`` (points) and ``"lines"``, in one projected coordinate system, with
         the labels of the data in column ``id`` and, if there is one, a name for people in column ``name``.
@@ -79,7 +81,8 @@ class ReportInput:
     @property
     def plans(self) -> dict[str, Result]:
         """The plan and what it is compared with, in the order of the page."""
-        return {"this plan": self.plan} | {name: self.baselines[name] for name in (EXPECTED_VALUE_PLAN, DO_NOTHING)}
+        order = [name for name in (EXPECTED_VALUE_PLAN, MEDIAN_PLAN, DO_NOTHING) if name in self.baselines]
+        return {"this plan": self.plan} | {name: self.baselines[name] for name in order}
 
 
 def check(inputs: ReportInput) -> list[Finding]:
@@ -91,10 +94,9 @@ def _check_plans(inputs: ReportInput) -> Iterator[Finding]:
     if not 0 <= inputs.alpha < 1:
         yield Finding("alpha", f"confidence level must be in [0, 1), is {inputs.alpha:g}")
     plans = {"plan": inputs.plan}
+    plans |= {f"baselines[{name!r}]": result for name, result in inputs.baselines.items()}
     for name in (DO_NOTHING, EXPECTED_VALUE_PLAN):
-        if name in inputs.baselines:
-            plans[f"baselines[{name!r}]"] = inputs.baselines[name]
-        else:
+        if name not in inputs.baselines:
             yield Finding("baselines", f"{name!r} is missing", "evaluate it on the same scenarios")
     scenarios = inputs.data.indexes["scenario"]
     for where, result in plans.items():

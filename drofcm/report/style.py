@@ -40,7 +40,12 @@ SUPPLY: Final = "#9ecae1"
 UNSERVED_CRITICAL: Final = "#1a1a1a"
 UNSERVED_FLEXIBLE: Final = "#8c8c8c"
 UNABSORBED: Final = "#e69f00"
-PLAN_COLOURS: Final = {"this plan": "#1b2a4a", "expected-value plan": "#8796b5", "do nothing": "#c9c9c9"}
+PLAN_COLOURS: Final = {
+    "this plan": "#1b2a4a",
+    "expected-value plan": "#8796b5",
+    "median plan": "#6f8f7f",
+    "do nothing": "#c9c9c9",
+}
 
 _NAMES: Final = {
     "battery": ("battery", "batteries"),

@@ -17,7 +17,7 @@ from drofcm.config import StudyFile, load_study, resolved
 from drofcm.core.errors import raise_if_any
 from drofcm.report import tables
 from drofcm.report.document import write_report
-from drofcm.report.inputs import DO_NOTHING, EXPECTED_VALUE_PLAN, ReportInput
+from drofcm.report.inputs import DO_NOTHING, EXPECTED_VALUE_PLAN, MEDIAN_PLAN, ReportInput
 from drofcm.report.maps import maps
 from drofcm.solve.result import Result
 from drofcm.study.ambiguity import ambiguity_set
@@ -27,7 +27,7 @@ from drofcm.validate.certificate import certify, report_quantities
 
 __all__ = ["explore", "read_back", "rebuild_report", "report_input", "write_contents"]
 
-BASELINES: Final = {DO_NOTHING: "do_nothing", EXPECTED_VALUE_PLAN: "expected_value"}
+BASELINES: Final = {DO_NOTHING: "do_nothing", EXPECTED_VALUE_PLAN: "expected_value", MEDIAN_PLAN: "median"}
 LAYERS: Final = ("suppliers", "hubs", "buses", "lines")
 EXTRA_LAYERS: Final = ("roads", "hazards", "isochrones", "service_areas")
 """Layers that a run may have besides."""
@@ -218,7 +218,8 @@ def read_back(path: Path) -> ReportInput:
     names = [*LAYERS, *(name for name in EXTRA_LAYERS if name in held)]
     layers = {name: gpd.read_file(path / "hubs.gpkg", layer=name) for name in names}
     plan = Result.from_netcdf(path / "result.nc")
-    baselines = {name: Result.from_netcdf(path / "baselines" / f"{stem}.nc") for name, stem in BASELINES.items()}
+    stored = {name: path / "baselines" / f"{stem}.nc" for name, stem in BASELINES.items()}
+    baselines = {name: Result.from_netcdf(file) for name, file in stored.items() if file.exists()}
     provenance = {key: value for key, value in run.provenance.items() if key != "files"}
     return report_input(study, data, layers, plan, baselines, provenance)
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import xarray as xr
 
 from drofcm.config import StudyFile, changed, load_study
 from drofcm.core.document import Document
+from drofcm.core.errors import InfeasibleError
+from drofcm.dsl.program import TwoStageProgram
 from drofcm.problems import demand_shock, demand_shock_data
-from drofcm.report.inputs import DO_NOTHING, EXPECTED_VALUE_PLAN
+from drofcm.problems.location_plan import median_plan
+from drofcm.report.inputs import DO_NOTHING, EXPECTED_VALUE_PLAN, MEDIAN_PLAN
 from drofcm.report.tables import gap_of_benefit
-from drofcm.risk.measures import CVaR, Expectation, WeightedSum, WorstCase
+from drofcm.risk.ambiguity import AmbiguitySet
+from drofcm.risk.measures import CVaR, Expectation, RiskMeasure, WeightedSum, WorstCase
 from drofcm.solve.checkpoint import expect
 from drofcm.solve.result import Result
 from drofcm.study.ambiguity import ambiguity_set
@@ -194,6 +199,10 @@ def run_study(
     return _write(target, assembly, outcome, provenance, log)
 
 
+_MEDIAN_HUBS: Final = 3
+"""Most hubs of a median plan: more of them stage what few events ask for."""
+
+
 @dataclass(frozen=True)
 class _Outcome:
     plan: Result
@@ -216,13 +225,16 @@ def _solve(
     if guess.status == "interrupted":
         raise KeyboardInterrupt
     expected = program.evaluate(guess.first_stage, risk, ambiguity)
+    log.phase("evaluating: median plan")
+    median = _median_plan(program, assembly.data, risk, ambiguity)
+    known = [own for own in (expected, median) if own is not None]
     log.phase("solving: the plan")
     method: Any = solver.method
     plan = program.solve(
         risk=risk,
         ambiguity=ambiguity,
         method=method,
-        start=expected.first_stage if start is None else start,
+        start=min(known, key=lambda own: own.objective).first_stage if start is None else start,
         progress=log.bounds,
         client=client,
         checkpoint=checkpoint,
@@ -230,7 +242,22 @@ def _solve(
     )
     log.note(str(plan))
     log.note(f"method: {plan.provenance['method']}, {plan.provenance['method_chosen']}")
-    return _Outcome(plan, {DO_NOTHING: nothing, EXPECTED_VALUE_PLAN: expected})
+    baselines = {DO_NOTHING: nothing, EXPECTED_VALUE_PLAN: expected}
+    return _Outcome(plan, baselines if median is None else {**baselines, MEDIAN_PLAN: median})
+
+
+def _median_plan(
+    program: TwoStageProgram, data: xr.Dataset, risk: RiskMeasure, ambiguity: AmbiguitySet
+) -> Result | None:
+    """The cheapest plan with few hubs that are chosen by travel alone; None if each breaks a row, as a budget."""
+    usable = int((data["hub_forced_out"] == 0).sum())
+    least = max(int(data["hub_minimum"]), int((data["hub_forced_in"] == 1).sum()), 1)
+    most = min(int(data["hub_maximum"]), usable, max(least, _MEDIAN_HUBS))
+    found: list[Result] = []
+    for hubs in range(least, most + 1):
+        with suppress(InfeasibleError):
+            found.append(program.evaluate(median_plan(data, hubs), risk, ambiguity))
+    return min(found, key=lambda own: own.objective, default=None)
 
 
 def _write(target: Path, assembly: Assembly, outcome: _Outcome, provenance: dict[str, Any], log: _Logged) -> RunFolder:

@@ -10,9 +10,13 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+import drofcm as dro
 from drofcm.config import load_study
 from drofcm.core.errors import InputError
+from drofcm.problems import demand_shock
+from drofcm.problems.location_plan import median_plan
 from drofcm.solve.result import Result
+from drofcm.study import run
 from drofcm.study.folder import RunFolder
 from drofcm.study.plan import read_plan
 from drofcm.study.run import open_study, risk_measure, run_study
@@ -22,6 +26,7 @@ FILES = {
     "data.nc",
     "baselines/do_nothing.nc",
     "baselines/expected_value.nc",
+    "baselines/median.nc",
     "hubs.gpkg",
     "certificate.csv",
     "study.resolved.yaml",
@@ -49,9 +54,23 @@ def test_bounds_hold_and_the_plan_is_worth_its_money(tiny_run: RunFolder) -> Non
     assert facts["status"] == "optimal"
     assert facts["lower_bound"] <= facts["objective"] * (1 + 1e-9)
     assert facts["objective"] <= facts["objective, expected-value plan"] * (1 + 1e-9)
+    assert facts["objective"] <= facts["objective, median plan"] * (1 + 1e-9)
     assert facts["objective"] < facts["objective, do nothing"]
     benefit = (facts["upper_bound"] - facts["lower_bound"]) / (facts["objective, do nothing"] - facts["lower_bound"])
     assert facts["gap_of_benefit"] == pytest.approx(benefit)
+
+
+def test_median_plan_is_the_cheapest_that_keeps_the_rows(tiny: Path) -> None:
+    """Of one to three hubs, and none where even one is beyond the budget."""
+    data = open_study(tiny).data
+    risk, ambiguity = dro.Expectation(), dro.Nominal()
+    program = demand_shock.program(data)
+    costs = [program.evaluate(median_plan(data, hubs), risk).objective for hubs in (1, 2, 3)]
+    found = run._median_plan(program, data, risk, ambiguity)
+    assert found is not None
+    assert found.objective == pytest.approx(min(costs))
+    poor = data.assign(budget=xr.DataArray(1.0, attrs={"units": "$/a"}))
+    assert run._median_plan(demand_shock.program(poor), poor, risk, ambiguity) is None
 
 
 def test_no_path_of_this_machine_in_the_folder(tiny_run: RunFolder) -> None:
