@@ -174,8 +174,8 @@ class IntegerPhase:
 
     @property
     def _target(self) -> float:
-        """A bound at which a region holds nothing that is worth finding."""
-        return self._search.upper - self._search.allowed
+        """A bound at which a region holds nothing that is worth finding; none before there is a plan."""
+        return self._search.upper - self._search.allowed if np.isfinite(self._search.upper) else np.inf
 
     def _search_regions(self, regions: list[Region]) -> None:
         """One plan of each of the regions with the least bounds, as many as there are workers."""

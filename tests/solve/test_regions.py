@@ -10,11 +10,12 @@ import sites
 
 import drofcm as dro
 from drofcm.core.errors import ModelError
+from drofcm.solve import integers
 from drofcm.solve.cuts import Cut
 from drofcm.solve.execution import executor
 from drofcm.solve.highs import Task
 from drofcm.solve.master import Master
-from drofcm.solve.regions import binaries, split
+from drofcm.solve.regions import binaries, leading, split
 from drofcm.solve.subproblem import Request
 
 
@@ -57,6 +58,26 @@ def test_too_many_to_be_worth_while() -> None:
     blocks, made = sites.blocks(), master()
     assert split(blocks.first_stage, made.bound_in, binaries(blocks.first_stage), 1e9, 3) is None
     assert split(blocks.first_stage, made.bound_in, np.zeros(0, dtype=np.int64), 1e9, 100) is None
+
+
+def test_leading_region_has_the_least_bound() -> None:
+    blocks, made = sites.blocks(), master()
+    columns = binaries(blocks.first_stage)
+    region = leading(blocks.first_stage, made.bound_in, columns)
+    assert region is not None
+    best = min((plan for plan in sites.plans() if sum(plan) <= sites.MOST), key=value)
+    assert region.lower.tolist() == region.upper.tolist() == list(best)
+    assert region.bound == pytest.approx(value(best) - 1)
+    assert leading(blocks.first_stage, lambda *_: np.inf, columns) is None
+    assert leading(blocks.first_stage, made.bound_in, columns[:0]) is None
+
+
+def test_first_plan_is_sought_in_the_leading_region(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No master of all regions is solved as long as one of them gives a plan."""
+    monkeypatch.setattr(integers.IntegerPhase, "_improve", lambda self: pytest.fail("the master of all regions"))
+    result = dro.solve(sites.blocks(), method="lshaped", gap=1e-6, workers=1)
+    assert result.objective == pytest.approx(sites.optimum(), rel=1e-6)
+    assert result.lower_bound == pytest.approx(sites.optimum(), rel=1e-6)
 
 
 def test_lagrangian_cuts_hold_within_and_are_higher_there() -> None:
