@@ -49,6 +49,9 @@ _PROGRESS = 0.2
 _MOST_REGIONS = 40
 """Regions that are worth searching one by one although no scenario is kept whole yet."""
 
+_LEADS = 4
+"""Plans that are sought in the leading region at most before all regions are compared."""
+
 _REGION_SECONDS = 20.0
 """Time limit of the first search of a region; it doubles every time."""
 
@@ -96,10 +99,11 @@ class IntegerPhase:
         """One plan of the master, or one of each of some regions."""
         search = self._search
         if search.regions is None:
-            if not self._lead():
+            led = self._lead()
+            if not led:
                 self._improve()
-            # without a plan no region can be ruled out
-            if search.reason is None and np.isfinite(search.upper):
+            # without a plan no region can be ruled out, and with a poor one only few
+            if search.reason is None and np.isfinite(search.upper) and not (led and self._leads):
                 self._split()
         else:
             self._search_regions(search.regions)
@@ -129,19 +133,25 @@ class IntegerPhase:
     # ---- plans of the master ----------------------------------------------------------------------------------------
 
     def _lead(self) -> bool:
-        """A first plan in the region with the least bound: its master is much easier than that of all regions."""
+        """A plan in the region with the least bound, whose master is much easier than that of all regions."""
         search = self._search
-        if self._leading is None and np.isinf(search.upper) and not self._led:
+        if not self._led and np.isinf(search.upper):
             self._leading = search.timed(
                 "master", lambda: leading(search.blocks.first_stage, search.master.bound_in, self._binaries)
             )
         self._led = True
-        if self._leading is None or np.isfinite(search.upper):
+        if not self._leads or self._leading is None:
             return False
-        before = len(search.master.kept), len(search.master.pool)
         self._search_in([self._leading])
-        # a region without any plan must not be asked again and again
-        return np.isfinite(search.upper) or (len(search.master.kept), len(search.master.pool)) != before
+        return True
+
+    @property
+    def _leads(self) -> bool:
+        """Whether the leading region is worth another plan before all regions are compared."""
+        own = self._leading
+        if own is None or own.rounds >= _LEADS or own.bound >= self._target:
+            return False
+        return relative_gap(own.bound, own.value) > _LOOSEST
 
     def _improve(self) -> None:
         """Let the master propose a plan, evaluate it, learn where the cuts fall short of it."""
