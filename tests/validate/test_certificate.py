@@ -169,7 +169,7 @@ def not_finite() -> Iterator[Any]:
             yield pytest.param(part, name, np.nan, id=f"{name} nan")
 
 
-@pytest.mark.parametrize(("part", "name", "by"), not_finite())
+@pytest.mark.parametrize(("part", "name", "by"), list(not_finite()))
 def test_each_number_that_is_infinite_or_missing_is_caught(rich: Solution, part: str, name: str, by: float) -> None:
     missing = check(_with(rich, part, name, lambda values: shifted(values, by)))
     # an energy that is not recorded counts as zero, where it is not zero that is a fault too
