@@ -153,7 +153,7 @@ def changes() -> Iterator[Any]:
             yield pytest.param(part, name, by, id=f"{name} {by:+}", marks=marks)
 
 
-@pytest.mark.parametrize(("part", "name", "by"), changes())
+@pytest.mark.parametrize(("part", "name", "by"), list(changes()))
 def test_each_changed_number_is_caught(rich: Solution, part: str, name: str, by: float) -> None:
     # costs are in $: the change must stand out of the relative tolerance
     scale = 100.0 if name.startswith("cost_") else 1.0
