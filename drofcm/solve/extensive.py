@@ -104,16 +104,6 @@ def solve_extensive(
 
     def attempt(problem: MatrixProblem, asked: float, from_: Vector | None) -> Outcome:
         left = None if time_limit is None else max(0.0, time_limit - (time.perf_counter() - began))
-        if from_ is not None:
-            # HiGHS would do the same, but report the bounds of this smaller problem as if they were those of the whole
-            lower, upper = problem.lower.copy(), problem.upper.copy()
-            lower[:n] = upper[:n] = from_
-            fixed = solve(replace(problem, lower=lower, upper=upper), gap=asked, time_limit=left, interruptible=True)
-            if fixed.status == "interrupted":
-                # what bounds the program with this plan bounds no other
-                return replace(fixed, bound=-np.inf)
-            from_ = fixed.x
-            left = None if time_limit is None else max(0.0, time_limit - (time.perf_counter() - began))
         return solve(
             problem,
             gap=asked,

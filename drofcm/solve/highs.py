@@ -161,6 +161,13 @@ def solve(
     began = time.perf_counter()
     if len(problem.cost) == 0:
         return _without_columns(problem)
+    first: Outcome | None = None
+    if start is not None:
+        first = _complete(problem, start, gap, time_limit, interruptible, threads)
+        if first.status == "interrupted":
+            # what bounds the problem with these columns fixed does not bound it without
+            return replace(first, bound=-np.inf)
+        time_limit = None if time_limit is None else max(0.0, time_limit - first.seconds)
     scale = _scale_of(problem.cost)
     highs = _load(problem, scale)
     highs.setOptionValue("mip_rel_gap", gap)
@@ -173,8 +180,8 @@ def solve(
         # without output_flag the search does not report progress to callbacks either
         highs.setOptionValue("log_to_console", False)
         highs.setOptionValue("output_flag", True)
-    if start is not None:
-        highs.setSolution(len(start[0]), start[0], start[1])
+    if first is not None and first.x is not None:
+        highs.setSolution(len(first.x), np.arange(len(first.x), dtype=np.int32), first.x)
     if listen is not None:
         highs.cbMipLogging += _reporter(listen, scale)
     reached: list[float] = []
@@ -193,6 +200,26 @@ def solve(
     if outcome.status == "interrupted" and reached:
         return replace(outcome, status="enough", bound=max(outcome.bound, reached[0] / scale))
     return outcome
+
+
+def _complete(
+    problem: MatrixProblem,
+    start: tuple[npt.NDArray[np.int32], Vector],
+    gap: float,
+    time_limit: float | None,
+    interruptible: bool,
+    threads: int,
+) -> Outcome:
+    """The best solution with some columns as given.
+
+    HiGHS would complete a partial start itself, but tell the callbacks the bounds of that smaller problem, which are
+    above those of the whole.
+    """
+    positions, values = start
+    lower, upper = problem.lower.copy(), problem.upper.copy()
+    lower[positions] = upper[positions] = np.where(problem.integer[positions], np.round(values), values)
+    fixed = replace(problem, lower=lower, upper=upper)
+    return solve(fixed, gap=gap, time_limit=time_limit, interruptible=interruptible, threads=threads)
 
 
 def _without_columns(problem: MatrixProblem) -> Outcome:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import sites
 import xarray as xr
 
 import drofcm as dro
+from drofcm.solve.extensive import whole_problem
+from drofcm.solve.highs import solve
 
 
 def test_bounds_that_are_told_from_a_start_on_are_bounds() -> None:
@@ -22,3 +25,23 @@ def test_bounds_that_are_told_from_a_start_on_are_bounds() -> None:
     assert told
     assert all(low <= best * (1 + 1e-6) and up >= best * (1 - 1e-6) for low, up in told)
     assert (result.log.lower_bound <= best * (1 + 1e-6)).all()
+
+
+@pytest.mark.parametrize("plan", [(0, 0, 0, 0), (1, 0, 0, 0), (0, 1, 0, 1)])
+def test_bound_that_is_enough_is_a_bound_of_the_whole_problem(plan: tuple[int, ...]) -> None:
+    """With a start that costs more than what is enough, its own bound must not end the search."""
+    best = sites.optimum()
+    whole = whole_problem(sites.blocks(), dro.Expectation(), dro.Nominal())
+    enough = best + 1e-3
+    start = (np.arange(sites.SITES, dtype=np.int32), np.array(plan, dtype=float))
+    outcome = solve(whole, gap=1e-6, start=start, enough=enough, threads=1)
+    assert outcome.status == "optimal"
+    assert outcome.objective == pytest.approx(best, rel=1e-6)
+    assert outcome.bound <= best * (1 + 1e-6)
+
+
+def test_start_that_cannot_be_completed_is_left_out() -> None:
+    whole = whole_problem(sites.blocks(), dro.Expectation(), dro.Nominal())
+    start = (np.arange(sites.SITES, dtype=np.int32), np.ones(sites.SITES))
+    assert sites.MOST < sites.SITES
+    assert solve(whole, start=start, threads=1).objective == pytest.approx(sites.optimum(), rel=1e-6)
