@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import scipy.sparse as sp
 import xarray as xr
 
 from drofcm.blocks.form import TwoStageBlocks
+from drofcm.blocks.tender import with_tender
 from drofcm.core.dims import SCENARIO
 from drofcm.core.errors import LimitError, ModelError, shorten
 from drofcm.risk.ambiguity import AmbiguitySet
@@ -32,6 +34,8 @@ from drofcm.solve.search import Search
 from drofcm.solve.stopping import Stopping
 
 __all__ = ["solve_lshaped"]
+
+Vector = npt.NDArray[np.float64]
 
 
 def solve_lshaped(
@@ -83,11 +87,13 @@ def solve_lshaped(
         If the checkpoint belongs to another problem.
     """
     _refuse_undefined(blocks)
+    tender = with_tender(blocks)
+    blocks, first = tender.blocks, None if start is None else tender.lift(blocks.first_stage_columns(start))
     stop = Stopping(gap, time_limit, iterations)
     with executor(blocks, client, workers) as ask:
         search = Search(blocks, risk, ambiguity, stop, ask, progress, checkpoint)
         try:
-            status = _run(search, start)
+            status = _run(search, first)
         except KeyboardInterrupt:
             status = "interrupted"
         if search.plan is None:
@@ -106,12 +112,12 @@ def solve_lshaped(
     return result if search.price is None else replace(result, prices=blocks.labelled_first_stage_rows(search.price))
 
 
-def _run(search: Search, start: xr.Dataset | None) -> Status:
+def _run(search: Search, start: Vector | None) -> Status:
     """All phases, until a limit is reached."""
     search.begin()
     integers = IntegerPhase(search)
     if start is not None and search.plan is None:
-        integers.evaluate(search.blocks.first_stage_columns(start))
+        integers.evaluate(start)
     reason = search.reason
     if reason is None and search.phase == "relaxation":
         reason = relax(search)

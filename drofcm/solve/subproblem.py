@@ -20,6 +20,7 @@ from drofcm.solve.highs import LinearProgram, MatrixProblem, Outcome, Status, so
 __all__ = ["REPORTED_GAP", "Answer", "Point", "Request", "Subproblem", "at_plan", "reported"]
 
 Vector = npt.NDArray[np.float64]
+Columns = npt.NDArray[np.int64]
 
 REPORTED_GAP = 1e-6
 """Relative gap of a recourse that is reported; its value is an upper bound within this share of the optimum."""
@@ -211,6 +212,11 @@ class Subproblem:
             )
         return self._joint
 
+    def _seen(self) -> Columns:
+        """Columns of the first stage that enter the scenario."""
+        own = self._scenario
+        return np.union1d(own.technology.indices, np.flatnonzero(own.first_stage_cost)).astype(np.int64)
+
     def _relaxed(self, x: Vector) -> Answer:
         own = self._scenario
         problem = at_plan(own, x)
@@ -284,7 +290,7 @@ class Subproblem:
             following = None
             while following is None and target - best > max(request.close, _LAGRANGIAN_GAP * abs(best) / 4):
                 level = best + _LEVEL * (target - best)
-                following = _reach(known, request.x, centre, level)
+                following = _reach(known, request.x, centre, level, self._seen())
                 # a level that the model does not reach is above the dual's value
                 target = target if following is not None else level
             if following is None:
@@ -319,14 +325,18 @@ _KEPT_CUTS = 2
 """Lagrangian cuts handed back: the best at the point."""
 
 
-def _reach(points: tuple[Point, ...], x: Vector, centre: Vector, level: float) -> Vector | None:
+def _reach(points: tuple[Point, ...], x: Vector, centre: Vector, level: float, seen: Columns) -> Vector | None:
     """The gradient nearest to ``centre`` where the bundle's model, min_k cost_k + g.(x - x_k), is at least ``level``.
 
-    Nearest in the largest component; None if the model does not reach the level anywhere.
+    Nearest in the largest component, and different in the columns that are ``seen`` only; None if the model does not
+    reach the level anywhere.
     """
-    n, count = len(x), len(points)
+    n, count = len(seen), len(points)
     away = sp.csr_array(np.ones((n, 1)))
-    steps = sp.csr_array(np.array([point.x - x for point in points]))
+    apart = np.array([point.x - x for point in points])
+    steps = sp.csr_array(apart[:, seen])
+    # what the other columns contribute does not change
+    fixed = apart @ centre - apart[:, seen] @ centre[seen]
     unit = sp.eye_array(n)
     model = MatrixProblem(
         cost=np.concatenate([np.zeros(n), [1.0]]),
@@ -337,13 +347,17 @@ def _reach(points: tuple[Point, ...], x: Vector, centre: Vector, level: float) -
             )
         ),
         row_lower=np.full(count + 2 * n, -np.inf),
-        row_upper=np.concatenate([np.array([point.cost for point in points]) - level, centre, -centre]),
+        row_upper=np.concatenate([np.array([point.cost for point in points]) - level - fixed, centre[seen], -centre[seen]]),
         lower=np.concatenate([np.full(n, -np.inf), [0.0]]),
         upper=np.full(n + 1, np.inf),
         integer=np.zeros(n + 1, dtype=bool),
     )
     outcome = LinearProgram(model).solve()
-    return outcome.x[:n] if outcome.status == "optimal" else None
+    if outcome.status != "optimal":
+        return None
+    reached = centre.copy()
+    reached[seen] = outcome.x[:n]
+    return reached
 
 
 class _Clock:
