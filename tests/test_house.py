@@ -143,7 +143,7 @@ print(json.dumps({
 
 def test_importing_drofcm_has_no_side_effects(root: Path, tmp_path: Path) -> None:
     # these register what they do on their own import; only the part of drofcm is measured
-    preload = "import dask, distributed, geopandas, highspy, pandera, ruamel.yaml, scipy.special\n"
+    preload = "import dask, distributed, geopandas, highspy, linopy, pandera, pyogrio, ruamel.yaml, scipy.special\n"
     environment = {**os.environ, "PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
         [sys.executable, "-c", preload + SIDE_EFFECTS],

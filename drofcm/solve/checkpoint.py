@@ -36,7 +36,7 @@ Vector = npt.NDArray[np.float64]
 
 _FACTS = ("lower", "lower_origin", "upper", "phase", "iteration", "ruled_out")
 _ARRAYS = ("floor", "kept", "plan")
-_OF_REGIONS = ("lower", "upper", "bound", "rounds", "value")
+_OF_REGIONS = ("lower", "upper", "bound", "rounds", "value", "unfinished", "patience")
 
 _EVERYWHERE = -1
 
@@ -227,10 +227,23 @@ def _learnt(arrays: Mapping[str, Any], facts: Mapping[str, Any]) -> Learnt:
 
     regions = []
     for k, plan in enumerate(arrays["region_plan"]):
-        lower, upper, bound, rounds, value = (arrays[f"region_{name}"][k] for name in _OF_REGIONS)
+        lower, upper, bound, rounds, value, unfinished, patience = (arrays[f"region_{name}"][k] for name in _OF_REGIONS)
         kept = np.flatnonzero(arrays["region_kept"][k]).tolist()
         best = None if np.isnan(plan).any() else plan
-        regions.append(Region(lower, upper, float(bound), pool(k), kept, int(rounds), float(value), best))
+        regions.append(
+            Region(
+                lower,
+                upper,
+                float(bound),
+                pool(k),
+                kept,
+                int(rounds),
+                float(value),
+                best,
+                bool(unfinished),
+                int(patience),
+            )
+        )
     points: list[list[Point]] = [[] for _ in arrays["floor"]]
     at = _unpacked("point", arrays).toarray()
     for s, x, cost in zip(arrays["point_scenario"], at, arrays["point_cost"], strict=True):

@@ -69,6 +69,10 @@ class CutPool:
         pool._slack_for = np.zeros(len(constant), dtype=np.int64)
         return pool
 
+    def copy(self) -> CutPool:
+        """The same cuts, all active, in a pool of its own."""
+        return CutPool.of(self.scenario, self.constant, self.gradients, self.bounds_cost)
+
     def __len__(self) -> int:
         return len(self.constant)
 

@@ -46,16 +46,16 @@ _PLANS = 3
 _PROGRESS = 0.2
 """The search has stalled if so many plans closed less than this share of the gap."""
 
-_MOST_REGIONS = 40
+_MOST_REGIONS = 200
 """Regions that are worth searching one by one although no scenario is kept whole yet."""
 
 _LEADS = 4
-"""Plans that are sought in the leading region at most before all regions are compared."""
+"""Plans that are sought in a leading region at most before all regions are compared."""
 
-_REGION_SECONDS = 20.0
-"""Time limit of the first search of a region; it doubles every time."""
+_REGION_SECONDS = 60.0
+"""Time limit of a search of a region; one that hits it is halved, or searched twice as long if it cannot be."""
 
-_LEFT = 0.5
+_LEFT = 0.2
 """Share of what cuts miss at a region's plan that may be left to cuts; the scenarios with the rest are kept whole."""
 
 _SHARE = 0.25
@@ -70,11 +70,12 @@ _STUCK = 0.7
 
 @dataclass
 class _Visited:
-    """A plan that was evaluated: cost, (S), what the scenarios answered, and how often it was proposed."""
+    """A plan that was evaluated: cost, (S), what the scenarios answered, how often and in which regions it came up."""
 
     cost: Vector
     answers: dict[int, Answer] = field(repr=False)
     times: int = 0
+    regions: list[Region] = field(default_factory=list, repr=False)
 
 
 class IntegerPhase:
@@ -91,7 +92,7 @@ class IntegerPhase:
         self._visited: dict[bytes, _Visited] = {}
         self._binaries = binaries(search.blocks.first_stage)
         self._bounds: list[float] = []
-        self._leading: Region | None = None
+        self._leading: list[Region] = []
         self._led = False
         self._stubborn = np.zeros(search.count, dtype=bool)
 
@@ -103,7 +104,8 @@ class IntegerPhase:
             if not led:
                 self._improve()
             # without a plan no region can be ruled out, and with a poor one only few
-            if search.reason is None and np.isfinite(search.upper) and not (led and self._leads):
+            waiting = led and any(self._leads(own) for own in self._leading)
+            if search.reason is None and np.isfinite(search.upper) and not waiting:
                 self._split()
         else:
             self._search_regions(search.regions)
@@ -133,23 +135,21 @@ class IntegerPhase:
     # ---- plans of the master ----------------------------------------------------------------------------------------
 
     def _lead(self) -> bool:
-        """A plan in the region with the least bound, whose master is much easier than that of all regions."""
+        """A plan in each of the regions with the least bounds, whose masters are much easier than that of all."""
         search = self._search
         if not self._led and np.isinf(search.upper):
+            first_stage, bound_in = search.blocks.first_stage, search.master.bound_in
             self._leading = search.timed(
-                "master", lambda: leading(search.blocks.first_stage, search.master.bound_in, self._binaries)
+                "master", lambda: leading(first_stage, bound_in, self._binaries, search.workers)
             )
         self._led = True
-        if not self._leads or self._leading is None:
-            return False
-        self._search_in([self._leading])
-        return True
+        worth = self._open([own for own in self._leading if self._leads(own)])
+        self._search_in(worth)
+        return bool(worth)
 
-    @property
-    def _leads(self) -> bool:
-        """Whether the leading region is worth another plan before all regions are compared."""
-        own = self._leading
-        if own is None or own.rounds >= _LEADS or own.bound >= self._target:
+    def _leads(self, own: Region) -> bool:
+        """Whether a leading region is worth another plan, cheap as it is, before all regions are compared."""
+        if own.rounds >= _LEADS or own.kept or own.bound >= self._target:
             return False
         return relative_gap(own.bound, own.value) > _LOOSEST
 
@@ -177,9 +177,8 @@ class IntegerPhase:
         )
         if found is not None:
             search.regions, search.ruled_out = found
-            if self._leading is not None:
-                known = self._leading.lower
-                search.regions = [self._leading if np.array_equal(own.lower, known) else own for own in search.regions]
+            known = {own.lower.tobytes(): own for own in self._leading}
+            search.regions = [known.get(own.lower.tobytes(), own) for own in search.regions]
             search.phase = "regions of the first stage"
 
     @property
@@ -190,25 +189,48 @@ class IntegerPhase:
     def _search_regions(self, regions: list[Region]) -> None:
         """One plan of each of the regions with the least bounds, as many as there are workers."""
         search = self._search
-        self._search_in(sorted(regions, key=lambda own: own.bound))
+        chosen = self._open(regions)
+        while any([self._halve(own, regions) for own in chosen if self._is_slow(own, len(chosen))]):
+            chosen = self._open(regions)
+        self._search_in(chosen)
         bound = min([search.ruled_out, *(own.bound for own in regions)])
         search.take_bound(min(bound, search.upper), "least dual bound of the master over all regions")
 
-    def _search_in(self, regions: list[Region]) -> None:
-        """One plan of each of the first regions that may hold a better one."""
+    def _is_slow(self, region: Region, beside: int) -> bool:
+        """Whether a region is better searched in parts: its search took too long, or would leave workers idle."""
+        return region.unfinished or (bool(region.kept) and beside < self._search.workers)
+
+    def _halve(self, region: Region, regions: list[Region]) -> bool:
+        """Put two parts in the place of a region, if it can be halved."""
+        parts = self._search.timed("master", lambda: self._search.master.halves(region))
+        if parts:
+            regions[:] = [own for own in regions if own is not region] + parts
+        elif region.unfinished:
+            region.patience *= 2
+        return bool(parts)
+
+    def _open(self, regions: list[Region]) -> list[Region]:
+        """The regions with the least bounds that may hold a better plan, as many as there are workers."""
         search = self._search
         chosen: list[Region] = []
-        for region in regions:
+        for region in sorted(regions, key=_bound):
             if len(chosen) == search.workers or region.bound >= self._target:
                 break
             if region.rounds == 0 and search.integer_recourse:
                 self._strengthen(region)
             if region.bound < self._target:
                 chosen.append(region)
+        return chosen
+
+    def _search_in(self, regions: list[Region]) -> None:
+        """One plan of each region; where no scenario is kept whole first, because that takes a fraction of the time."""
+        search = self._search
+        chosen = [region for region in regions if not region.kept] or regions
         points = search.solve([self._task(region) for region in chosen])
         for region, point in zip(chosen, points, strict=True):
             region.rounds += 1
             region.bound = max(region.bound, point.bound)
+            region.unfinished = point.status == "time_limit"
         if any(point.status == "interrupted" for point in points):
             raise KeyboardInterrupt
         for region, point in zip(chosen, points, strict=True):
@@ -217,7 +239,7 @@ class IntegerPhase:
 
     def _task(self, region: Region) -> Task:
         search = self._search
-        remaining, longest = search.stop.remaining, _REGION_SECONDS * 2**region.rounds
+        remaining, longest = search.stop.remaining, _REGION_SECONDS * region.patience
         return search.master.task(
             gap=self._gap(region.bound),
             time_limit=longest if remaining is None else min(longest, remaining),
@@ -261,8 +283,10 @@ class IntegerPhase:
         short_before = self._short(cost, before, region)
         if region is not None:
             self._keep(region, np.where(self._stubborn, self._short(cost, search.known(x, region), region), 0))
-        if search.integer_recourse:
-            self._drive(x, visited, _STEPS * _AGAIN**seen, region)
+        if search.integer_recourse and not any(own is region for own in visited.regions):
+            self._drive(x, visited, _STEPS if region is not None else _STEPS * _AGAIN**seen, region)
+        if region is not None:
+            visited.regions.append(region)
         short = self._short(cost, search.known(x, region), region)
         if short.sum() <= _SHARE * search.allowed:
             return
@@ -318,6 +342,10 @@ class IntegerPhase:
         after = self._short(cost, search.known(x, region), region)
         driven = list(requests)
         self._stubborn[driven] = after[driven] > _STUCK * short[driven]
+
+
+def _bound(region: Region) -> float:
+    return region.bound
 
 
 def _largest_first(short: Vector) -> tuple[npt.NDArray[np.int64], Vector]:

@@ -19,7 +19,7 @@ from drofcm.risk.measures import RiskMeasure
 from drofcm.risk.rows import RiskRows, risk_rows
 from drofcm.risk.weights import worst_case_weights
 from drofcm.solve.cuts import Cut, CutPool
-from drofcm.solve.highs import LinearOutcome, LinearProgram, MatrixProblem, Outcome, Status, Task
+from drofcm.solve.highs import INTEGRALITY, LinearOutcome, LinearProgram, MatrixProblem, Outcome, Status, Task
 from drofcm.solve.regions import Region
 
 __all__ = ["Master", "MasterPoint"]
@@ -38,6 +38,12 @@ _RISK_ROUNDS = 200
 """Risk-set cuts that are added at most before scenarios are asked again."""
 
 _RISK_CUT = -1
+
+_TRIED = 6
+"""Columns on which it is tried to halve a region."""
+
+_LEAST_GAIN = 1e-9
+"""What a half's bound gains counts as at least, relative to it, so that a half that gains nothing does not decide."""
 
 _BOX = 1e6
 """Where a first stage or a cost without bounds is looked for while the master is unbounded."""
@@ -124,7 +130,9 @@ class Master:
     # ---- solving ------------------------------------------------------------------------------------------------
 
     def relax_in(self, region: Region) -> MasterPoint:
-        """The relaxation of a region, by the cuts that hold everywhere."""
+        """The relaxation of a region, without the scenarios that are kept whole."""
+        if len(region.cuts):
+            return self._relax_with_cuts(region)
         first = self._blocks.first_stage
         columns = np.flatnonzero((region.lower != first.lower) | (region.upper != first.upper)).astype(np.int64)
         relaxation = self._load()
@@ -133,6 +141,49 @@ class Master:
             return self.relax(retire=False)
         finally:
             relaxation.set_column_bounds(columns, first.lower[columns], first.upper[columns])
+
+    def _relax_with_cuts(self, region: Region) -> MasterPoint:
+        n, count = self._sizes
+        outcome = LinearProgram(self._with_cuts(region)).solve()
+        if outcome.status != "optimal":
+            nothing = np.zeros(0)
+            bound = np.inf if outcome.status == "infeasible" else -np.inf
+            return MasterPoint(outcome.status, nothing, nothing, bound, nothing, nothing, nothing)
+        lent = self._lent(region)
+        price = outcome.dual[len(outcome.dual) - sum(len(numbers) for _, numbers in lent) :]
+        weight, gradient = _mean_gradient(lent, price, count)
+        x, theta = outcome.x[:n], outcome.x[n : n + count]
+        return MasterPoint("optimal", x, theta, outcome.objective, weight, gradient, np.zeros(0))
+
+    def halves(self, region: Region) -> list[Region]:
+        """Two parts of a region, below and above a value of an integer column that is not whole at its relaxation.
+
+        Of the columns farthest from whole some are tried, and the one is taken that raises both bounds most (strong
+        branching). None if all are whole; a part where nothing is feasible is left out.
+        """
+        n, _ = self._sizes
+        relaxation = LinearProgram(self._with_cuts(region))
+        outcome = relaxation.solve()
+        if outcome.status != "optimal":
+            return []
+        x = outcome.x[:n]
+        away = np.where(self._blocks.first_stage.integer, np.abs(x - np.round(x)), 0)
+        best: list[Region] = []
+        most = -np.inf
+        for column in np.argsort(-away, kind="stable")[:_TRIED]:
+            if away[column] <= INTEGRALITY:
+                break
+            at = np.array([column])
+            whole = region.lower[at], region.upper[at]
+            sides = ((whole[0], np.floor(x[at])), (np.ceil(x[at]), whole[1]))
+            bounds = [self._bound_between(relaxation, at, side) for side in sides]
+            relaxation.set_column_bounds(at, *whole)
+            gains = np.array(bounds) - outcome.objective
+            gain = float(np.prod(np.maximum(gains, _LEAST_GAIN * abs(outcome.objective))))
+            if gain > most:
+                parts = [region.part(column, *side, bound) for side, bound in zip(sides, bounds, strict=True)]
+                best, most = [part for part in parts if np.isfinite(part.bound)], gain
+        return best
 
     def relax(self, retire: bool = True) -> MasterPoint:
         """Solve without integers and without the scenarios that are kept whole.
@@ -183,9 +234,13 @@ class Master:
     def bound_in(self, columns: Columns, lower: Vector, upper: Vector) -> float:
         """Bound of the relaxation where some columns of the first stage have other bounds; inf where nothing is."""
         relaxation, first = self._load(), self._blocks.first_stage
-        relaxation.set_column_bounds(columns, lower, upper)
-        outcome = relaxation.solve()
+        bound = self._bound_between(relaxation, columns, (lower, upper))
         relaxation.set_column_bounds(columns, first.lower[columns], first.upper[columns])
+        return bound
+
+    def _bound_between(self, relaxation: LinearProgram, columns: Columns, sides: tuple[Vector, Vector]) -> float:
+        relaxation.set_column_bounds(columns, *sides)
+        outcome = relaxation.solve()
         if outcome.status == "infeasible":
             return np.inf
         return outcome.objective if outcome.status == "optimal" else -np.inf
@@ -231,36 +286,27 @@ class Master:
 
     def problem(self, region: Region | None = None) -> MatrixProblem:
         """The master as it stands, with integers and the scenarios that are kept whole; of a region or of all."""
-        base = self._base()
-        n, _ = self._sizes
-        kept = list(self.kept)
-        lent = [self._cut_rows(self.pool, np.flatnonzero(self.pool.active))]
-        if region is not None:
-            kept += [scenario for scenario in region.kept if scenario not in kept]
-            lent.append(self._cut_rows(region.cuts, np.arange(len(region.cuts))))
-            base.lower[:n], base.upper[:n] = region.lower, region.upper
-        rows, lower = sp.vstack([own for own, _ in lent]), np.concatenate([side for _, side in lent])
+        own, n = self._with_cuts(region), self._sizes[0]
+        kept = [*self.kept, *(s for s in (region.kept if region is not None else []) if s not in self.kept)]
         blocks = [self._blocks.scenarios[number] for number in kept]
-        below = [
-            sp.hstack([own.technology, sp.csr_array((len(own.row_lower), base.rows.shape[1] - n))]) for own in blocks
-        ]
-        left = sp.vstack([base.rows, rows, *below, self._link(kept, base.rows.shape[1])])
-        beside = sp.block_diag([sp.csr_array((0, 0)), *(own.recourse for own in blocks)])
-        costs = sp.block_diag([sp.csr_array((0, 0)), *(sp.csr_array(-own.cost[None, :]) for own in blocks)])
-        top = sp.csr_array((base.rows.shape[0] + rows.shape[0], beside.shape[1]))
-        free = np.full(len(lower) + len(blocks), np.inf)
-        constant = np.array([own.constant for own in blocks])
+        count, width = own.rows.shape
+        below = [sp.hstack([each.technology, sp.csr_array((len(each.row_lower), width - n))]) for each in blocks]
+        left = sp.vstack([own.rows, *below, self._link(kept, width)])
+        beside = sp.block_diag([sp.csr_array((0, 0)), *(each.recourse for each in blocks)])
+        costs = sp.block_diag([sp.csr_array((0, 0)), *(sp.csr_array(-each.cost[None, :]) for each in blocks)])
+        right = sp.vstack([sp.csr_array((count, beside.shape[1])), beside, costs])
+        constant = np.array([each.constant for each in blocks])
         return MatrixProblem(
-            cost=np.concatenate([base.cost, np.zeros(beside.shape[1])]),
-            constant=base.constant,
-            rows=sp.csr_array(sp.hstack([left, sp.vstack([top, beside, costs])])),
-            row_lower=np.concatenate([base.row_lower, lower, *(own.row_lower for own in blocks), constant]),
+            cost=np.concatenate([own.cost, np.zeros(beside.shape[1])]),
+            constant=own.constant,
+            rows=sp.csr_array(sp.hstack([left, right])),
+            row_lower=np.concatenate([own.row_lower, *(each.row_lower for each in blocks), constant]),
             row_upper=np.concatenate(
-                [base.row_upper, free[: len(lower)], *(own.row_upper for own in blocks), free[len(lower) :]]
+                [own.row_upper, *(each.row_upper for each in blocks), np.full(len(blocks), np.inf)]
             ),
-            lower=np.concatenate([base.lower, *(own.lower for own in blocks)]),
-            upper=np.concatenate([base.upper, *(own.upper for own in blocks)]),
-            integer=np.concatenate([base.integer, *(own.integer for own in blocks)]),
+            lower=np.concatenate([own.lower, *(each.lower for each in blocks)]),
+            upper=np.concatenate([own.upper, *(each.upper for each in blocks)]),
+            integer=np.concatenate([own.integer, *(each.integer for each in blocks)]),
         )
 
     # ---- parts --------------------------------------------------------------------------------------------------
@@ -301,6 +347,25 @@ class Master:
             upper=np.concatenate([first.upper, np.full(count + extra, np.inf)]),
             integer=np.concatenate([first.integer, np.zeros(count + extra, dtype=bool)]),
         )
+
+    def _with_cuts(self, region: Region | None) -> MatrixProblem:
+        """First stage, risk rows and cuts; of a region or of all."""
+        base, n = self._base(), self._sizes[0]
+        if region is not None:
+            base.lower[:n], base.upper[:n] = region.lower, region.upper
+        cuts = [self._cut_rows(pool, numbers) for pool, numbers in self._lent(region)]
+        lower = np.concatenate([side for _, side in cuts])
+        return replace(
+            base,
+            rows=sp.csr_array(sp.vstack([base.rows, *(rows for rows, _ in cuts)])),
+            row_lower=np.concatenate([base.row_lower, lower]),
+            row_upper=np.concatenate([base.row_upper, np.full(len(lower), np.inf)]),
+        )
+
+    def _lent(self, region: Region | None) -> list[tuple[CutPool, Columns]]:
+        """The cuts that the master of a region, or of all, holds."""
+        lent = [(self.pool, np.flatnonzero(self.pool.active))]
+        return lent if region is None else [*lent, (region.cuts, np.arange(len(region.cuts)))]
 
     def _cut_rows(self, pool: CutPool, numbers: npt.NDArray[np.int64]) -> tuple[sp.csr_array, Vector]:
         _, count = self._sizes
@@ -353,12 +418,18 @@ class Master:
 
     def _dual_mean(self, dual: Vector) -> tuple[Vector, Vector]:
         """Weight of every scenario's optimality cuts, and the mean of their gradients under these weights."""
-        n, count = self._sizes
         loaded = np.array(self._in_relaxation, dtype=np.int64)
         numbers = loaded[loaded != _RISK_CUT]
-        price = np.maximum(dual[self._base_rows :][loaded != _RISK_CUT], 0) * self.pool.bounds_cost[numbers]
-        scenario = self.pool.scenario[numbers]
-        weight = np.bincount(scenario, weights=price, minlength=count).astype(float)
-        share = sp.csr_array((price, (scenario, np.arange(len(numbers)))), shape=(count, len(numbers)))
-        total = (share @ self.pool.gradients[numbers]).toarray() if len(numbers) else np.zeros((count, n))
-        return weight, total / np.maximum(weight, 1e-300)[:, None]
+        price = dual[self._base_rows :][loaded != _RISK_CUT]
+        return _mean_gradient([(self.pool, numbers)], price, self._sizes[1])
+
+
+def _mean_gradient(lent: list[tuple[CutPool, Columns]], price: Vector, count: int) -> tuple[Vector, Vector]:
+    """Weight of every scenario's cuts at these prices, (S), and the mean of their gradients, (S x n)."""
+    scenario = np.concatenate([pool.scenario[numbers] for pool, numbers in lent])
+    bounds_cost = np.concatenate([pool.bounds_cost[numbers] for pool, numbers in lent])
+    gradients = sp.csr_array(sp.vstack([pool.gradients[numbers] for pool, numbers in lent]))
+    price = np.maximum(price, 0) * bounds_cost
+    weight = np.bincount(scenario, weights=price, minlength=count).astype(float)
+    share = sp.csr_array((price, (scenario, np.arange(len(price)))), shape=(count, len(price)))
+    return weight, (share @ gradients).toarray() / np.maximum(weight, 1e-300)[:, None]

@@ -32,7 +32,7 @@ MOST_NODES = 2000
 """Choices, whole or in part, that are looked at."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Region:
     """Part of the first stage, and what is known of it.
 
@@ -50,6 +50,8 @@ class Region:
         How often it was searched.
     value, plan
         The best plan that was found in it; None before there is one.
+    unfinished, patience
+        Whether its last search hit its time limit, and the factor on that limit.
     """
 
     lower: Vector
@@ -60,6 +62,14 @@ class Region:
     rounds: int = 0
     value: float = np.inf
     plan: Vector | None = None
+    unfinished: bool = False
+    patience: int = 1
+
+    def part(self, column: int, lower: Vector, upper: Vector, bound: float) -> Region:
+        """The part where one column lies between other bounds, with all that is known of the whole."""
+        low, high = self.lower.copy(), self.upper.copy()
+        low[[column]], high[[column]] = lower, upper
+        return Region(low, high, max(bound, self.bound), self.cuts.copy(), list(self.kept))
 
     def keep(self, scenarios: list[int]) -> None:
         """Hold scenarios whole, integers included, from now on."""
@@ -81,8 +91,8 @@ BoundIn = Callable[[Columns, Vector, Vector], float]
 """Lower bound of the program where the given columns have the given bounds."""
 
 
-def leading(first_stage: FirstStage, bound_in: BoundIn, columns: Columns) -> Region | None:
-    """The choice of the binaries with the least bound, found by branch and bound.
+def leading(first_stage: FirstStage, bound_in: BoundIn, columns: Columns, count: int) -> list[Region]:
+    """The choices of the binaries with the least bounds, found by branch and bound.
 
     Parameters
     ----------
@@ -92,26 +102,32 @@ def leading(first_stage: FirstStage, bound_in: BoundIn, columns: Columns) -> Reg
         Lower bound of the program where the given columns have the given bounds.
     columns
         The binaries.
+    count
+        How many at most.
 
     Returns
     -------
-    The region; None if there are no binaries, too many, or no choice of them is feasible.
+    The regions, the least bound first; none if there are no binaries, too many, or no choice of them is feasible.
     """
+    found: list[Region] = []
     if not 0 < len(columns) <= _MOST_BINARIES:
-        return None
+        return found
     # of equal bounds the longer choice first; the order of the entries breaks what ties are left
     waiting: list[tuple[float, int, tuple[float, ...]]] = [(-np.inf, 0, ())]
     for _ in range(MOST_NODES):
+        if len(found) == count or not waiting:
+            break
         bound, _, values = heapq.heappop(waiting)
         if np.isposinf(bound):
-            return None
+            break
         if len(values) == len(columns):
-            return _region(first_stage, columns, np.array(values), bound)
+            found.append(_region(first_stage, columns, np.array(values), bound))
+            continue
         for value in (0.0, 1.0):
             longer = (*values, value)
             lower, upper = _between(longer, len(columns))
             heapq.heappush(waiting, (max(bound, bound_in(columns, lower, upper)), -len(longer), longer))
-    return None
+    return found
 
 
 def _between(values: tuple[float, ...], count: int) -> tuple[Vector, Vector]:

@@ -333,6 +333,7 @@ def _reach(points: tuple[Point, ...], x: Vector, centre: Vector, level: float, s
     """
     n, count = len(seen), len(points)
     away = sp.csr_array(np.ones((n, 1)))
+    costs = np.array([point.cost for point in points])
     apart = np.array([point.x - x for point in points])
     steps = sp.csr_array(apart[:, seen])
     # what the other columns contribute does not change
@@ -347,7 +348,7 @@ def _reach(points: tuple[Point, ...], x: Vector, centre: Vector, level: float, s
             )
         ),
         row_lower=np.full(count + 2 * n, -np.inf),
-        row_upper=np.concatenate([np.array([point.cost for point in points]) - level - fixed, centre[seen], -centre[seen]]),
+        row_upper=np.concatenate([costs - level - fixed, centre[seen], -centre[seen]]),
         lower=np.concatenate([np.full(n, -np.inf), [0.0]]),
         upper=np.full(n + 1, np.inf),
         integer=np.zeros(n + 1, dtype=bool),

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
+import depots
 import numpy as np
 import pytest
 import sites
 
 import drofcm as dro
+from drofcm.blocks.tender import with_tender
 from drofcm.core.errors import ModelError
 from drofcm.solve import integers
-from drofcm.solve.cuts import Cut
+from drofcm.solve.cuts import Cut, CutPool
 from drofcm.solve.execution import executor
 from drofcm.solve.highs import Task
 from drofcm.solve.master import Master
-from drofcm.solve.regions import binaries, leading, split
-from drofcm.solve.subproblem import Request
+from drofcm.solve.regions import Region, binaries, leading, split
+from drofcm.solve.search import Search
+from drofcm.solve.stopping import Stopping
+from drofcm.solve.subproblem import Request, Subproblem
 
 
 def value(plan: tuple[int, ...]) -> float:
@@ -60,16 +64,17 @@ def test_too_many_to_be_worth_while() -> None:
     assert split(blocks.first_stage, made.bound_in, np.zeros(0, dtype=np.int64), 1e9, 100) is None
 
 
-def test_leading_region_has_the_least_bound() -> None:
+def test_leading_regions_have_the_least_bounds() -> None:
     blocks, made = sites.blocks(), master()
     columns = binaries(blocks.first_stage)
-    region = leading(blocks.first_stage, made.bound_in, columns)
-    assert region is not None
-    best = min((plan for plan in sites.plans() if sum(plan) <= sites.MOST), key=value)
-    assert region.lower.tolist() == region.upper.tolist() == list(best)
-    assert region.bound == pytest.approx(value(best) - 1)
-    assert leading(blocks.first_stage, lambda *_: np.inf, columns) is None
-    assert leading(blocks.first_stage, made.bound_in, columns[:0]) is None
+    feasible = sorted((plan for plan in sites.plans() if sum(plan) <= sites.MOST), key=value)
+    for count in (1, 3, 100):
+        regions = leading(blocks.first_stage, made.bound_in, columns, count)
+        assert [region.lower.tolist() for region in regions] == [list(plan) for plan in feasible[:count]]
+        assert all(region.lower.tolist() == region.upper.tolist() for region in regions)
+        assert [region.bound for region in regions] == pytest.approx([value(plan) - 1 for plan in feasible[:count]])
+    assert leading(blocks.first_stage, lambda *_: np.inf, columns, 1) == []
+    assert leading(blocks.first_stage, made.bound_in, columns[:0], 1) == []
 
 
 def test_first_plan_is_sought_in_the_leading_region(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,3 +154,91 @@ def test_start_of_another_shape_is_refused() -> None:
     plan = dro.solve(sites.blocks(), gap=1e-3).first_stage
     with pytest.raises(ModelError):
         dro.solve(sites.blocks(), method="lshaped", start=plan.isel(site=[0, 1]))
+
+
+def some_region() -> tuple[Master, Region]:
+    """All plans of the depots, with cuts of the relaxation at two of them in the pool and one more of its own."""
+    blocks = with_tender(depots.blocks()).blocks
+    made = Master(blocks, dro.Expectation(), dro.Nominal(), np.full(depots.EVENTS, -1e3))
+    first = blocks.first_stage
+    whole = Region(first.lower.copy(), first.upper.copy(), -np.inf, CutPool(len(first.cost)))
+    rng = np.random.default_rng(8)
+    for pool, count in ((made.pool, 4), (whole.cuts, 2)):
+        for _ in range(count):
+            x = rng.uniform(0, 2, len(first.cost))
+            for s, own in enumerate(blocks.scenarios):
+                answer = Subproblem(first, own, s).answer(Request(x))
+                assert answer.relaxed is not None
+                assert answer.gradient is not None
+                pool.add([Cut(s, answer.relaxed - float(answer.gradient @ x), answer.gradient)])
+    return made, whole
+
+
+def test_halves_share_out_every_plan_and_bound_what_they_hold() -> None:
+    made, whole = some_region()
+    whole.keep([2])
+    parts = made.halves(whole)
+    assert len(parts) == 2
+    sums = with_tender(depots.blocks())
+    for plan in depots.plans():
+        x = sums.lift(depots.columns(plan))
+        home = [part for part in parts if ((part.lower <= x) & (x <= part.upper)).all()]
+        assert len(home) == 1
+        assert home[0].bound <= depots.value(plan) + 1e-6
+    for part in parts:
+        assert part.kept == [2]
+        assert len(part.cuts) == len(whole.cuts)
+        part.cuts.add([Cut(0, 0.0, np.zeros(len(part.lower)))])
+    assert len(parts[0].cuts) == len(whole.cuts) + 1
+
+
+def test_relaxation_of_a_region_uses_its_own_cuts() -> None:
+    """Against the same linear program with all cuts in the common pool."""
+    made, whole = some_region()
+    alone = made.relax_in(whole)
+    own = whole.cuts
+    facts = zip(own.scenario, own.constant, own.gradients.toarray(), strict=True)
+    made.add([Cut(int(scenario), float(constant), gradient) for scenario, constant, gradient in facts])
+    together = made.relax()
+    assert alone.bound == pytest.approx(together.bound)
+    assert alone.weight == pytest.approx(depots.data().probability.values)
+    assert together.weight == pytest.approx(depots.data().probability.values)
+
+
+def test_region_without_a_fraction_is_not_halved() -> None:
+    made, whole = some_region()
+    whole.lower[:] = whole.upper[:] = 0
+    assert made.halves(whole) == []
+
+
+def test_search_by_halves_ends_at_the_optimum(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every region that was searched once is halved as long as its relaxation is not whole."""
+    parts: list[Region] = []
+    halves = Master.halves
+
+    def halved(self: Master, region: Region) -> list[Region]:
+        found = halves(self, region)
+        parts.extend(found)
+        return found
+
+    monkeypatch.setattr(Master, "halves", halved)
+    monkeypatch.setattr(integers.IntegerPhase, "_is_slow", lambda self, region, beside: region.rounds > 0)
+    result = dro.solve(depots.blocks(), method="lshaped", gap=1e-7, workers=1)
+    assert result.objective == pytest.approx(depots.optimum(), rel=1e-6)
+    assert result.lower_bound == pytest.approx(depots.optimum(), rel=1e-6)
+    assert parts
+
+
+def test_region_that_cannot_be_halved_is_searched_for_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Master, "halves", lambda self, region: [])
+    blocks = depots.blocks()
+    with executor(blocks, None, 1) as ask:
+        search = Search(blocks, dro.Expectation(), dro.Nominal(), Stopping(1e-7, None, None), ask)
+        search.begin()
+        phase = integers.IntegerPhase(search)
+        first = blocks.first_stage
+        region = Region(first.lower, first.upper, -np.inf, CutPool(len(first.cost)), rounds=1, unfinished=True)
+        search.regions = [region]
+        phase.step()
+    assert region.patience == 2
+    assert region.rounds == 2
