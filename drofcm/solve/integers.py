@@ -3,8 +3,8 @@
 At every plan the master proposes all scenarios are solved with their integers: that is an upper bound. Where the cuts
 fall short of the true cost, weighted by the risk measure, Lagrangian cuts are driven towards it. As soon as few
 choices of the first stage's binaries are left, each of them is a region with a master and cuts of its own, searched
-in the order of their bounds, several side by side. Scenarios that stay out of reach of cuts join a master whole
-(partial Benders), which in the end makes it the extensive form.
+in the order of their bounds, several side by side; one that takes too long is halved on an integer column. Scenarios
+that stay out of reach of cuts join a master whole (partial Benders), which in the end makes it the extensive form.
 
 References
 ----------
@@ -190,7 +190,9 @@ class IntegerPhase:
         """One plan of each of the regions with the least bounds, as many as there are workers."""
         search = self._search
         chosen = self._open(regions)
-        while any([self._halve(own, regions) for own in chosen if self._is_slow(own, len(chosen))]):
+        while search.reason is None and any(
+            [self._halve(own, regions) for own in chosen if self._is_slow(own, len(chosen))]
+        ):
             chosen = self._open(regions)
         self._search_in(chosen)
         bound = min([search.ruled_out, *(own.bound for own in regions)])

@@ -182,7 +182,7 @@ class Master:
             gain = float(np.prod(np.maximum(gains, _LEAST_GAIN * abs(outcome.objective))))
             if gain > most:
                 parts = [region.part(column, *side, bound) for side, bound in zip(sides, bounds, strict=True)]
-                best, most = [part for part in parts if np.isfinite(part.bound)], gain
+                best, most = [part for part in parts if part.bound < np.inf], gain
         return best
 
     def relax(self, retire: bool = True) -> MasterPoint:

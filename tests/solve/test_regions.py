@@ -192,6 +192,16 @@ def test_halves_share_out_every_plan_and_bound_what_they_hold() -> None:
     assert len(parts[0].cuts) == len(whole.cuts) + 1
 
 
+def test_half_without_a_bound_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unbounded relaxation says nothing; only a part without any plan is left out."""
+    made, whole = some_region()
+    monkeypatch.setattr(Master, "_bound_between", lambda self, relaxation, at, sides: -np.inf)
+    assert len(made.halves(whole)) == 2
+    monkeypatch.setattr(Master, "_bound_between", lambda self, relaxation, at, sides: 7.0 if sides[0] > 0 else np.inf)
+    (part,) = made.halves(whole)
+    assert part.bound == 7.0
+
+
 def test_relaxation_of_a_region_uses_its_own_cuts() -> None:
     """Against the same linear program with all cuts in the common pool."""
     made, whole = some_region()
