@@ -46,10 +46,6 @@ class Tender:
         """A first stage with its sums."""
         return np.concatenate([x, self.sums @ x])
 
-    def drop(self, x: Vector) -> Vector:
-        """A first stage without its sums."""
-        return x[: self.sums.shape[1]]
-
 
 def with_tender(blocks: TwoStageBlocks) -> Tender:
     """Give columns of the first stage that enter every scenario alike a sum that enters in their place.
