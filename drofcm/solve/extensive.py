@@ -209,7 +209,8 @@ def versions() -> dict[str, str]:
 
 def infeasibility_listing(model: linopy.Model) -> str:
     """The rows that contradict each other, as linopy lists them."""
-    status: Any = model.solve(solver_name="highs", io_api="direct", output_flag=False)
+    # by file: handed over directly, HiGHS prints its banner before linopy passes the options that silence it
+    status: Any = model.solve(solver_name="highs", io_api="lp", output_flag=False)
     try:
         return model.format_infeasibilities()
     except RuntimeError as error:

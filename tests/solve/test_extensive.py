@@ -122,7 +122,7 @@ def test_progress_and_log() -> None:
 # ---- refusals -------------------------------------------------------------------------------------------------------
 
 
-def test_infeasible_names_the_rows() -> None:
+def test_infeasible_names_the_rows(capfd: pytest.CaptureFixture[str]) -> None:
     def first(m: dro.Stage, data: xr.Dataset) -> Any:
         cost = buy(m, data)
         m.subject_to("at_least_six", m["bought"].sum() >= 6)
@@ -134,6 +134,7 @@ def test_infeasible_names_the_rows() -> None:
     assert "floor_space" in caught.value.listing
     assert "served" not in caught.value.listing
     assert "at_least_six" in str(caught.value)
+    assert capfd.readouterr().out == ""
 
 
 def test_infeasible_only_with_integers() -> None:
