@@ -35,7 +35,7 @@ from drofcm.sections.ambiguity import (
 from drofcm.sections.base import Broken, Location, NotNegative, Positive, Section, Slug
 from drofcm.sections.events import Events, Shares, Weather
 from drofcm.sections.grid import DataCentre, FeederSection, Plant
-from drofcm.sections.operation import Nodes, Penalties, Risk, StepGroup, Tail
+from drofcm.sections.operation import Frontier, Nodes, Penalties, Risk, StepGroup, Tail
 from drofcm.sections.siting import Area, Candidates, Catalogue, Contract, Hubs
 
 __all__ = [
@@ -50,6 +50,7 @@ __all__ = [
     "EntropyBall",
     "Events",
     "FeederSection",
+    "Frontier",
     "Hubs",
     "IntervalSet",
     "MomentBands",
@@ -113,6 +114,9 @@ class StudyFile(Section):
     risk: Risk = Risk()
     ambiguity: Ambiguity = Field(
         default=NominalSet(), description="which distributions of events the plan is made for; nominal: as generated"
+    )
+    frontier: Frontier | None = Field(
+        default=None, description="cost against tail risk for the report, a search for each point; null: none"
     )
     solver: Solver = Solver()
 

@@ -10,6 +10,7 @@ from bokeh.models import Model
 
 from drofcm.core.errors import raise_if_any
 from drofcm.report import figures, grids, statements, tables
+from drofcm.report.alternatives import frontier_part, moves_part
 from drofcm.report.dispatch import MOST_SCENARIOS, dispatch
 from drofcm.report.inputs import ReportInput, check
 from drofcm.report.maps import maps
@@ -49,6 +50,9 @@ def write_report(path: Path, inputs: ReportInput) -> None:
     about_nature = nature(inputs, scenarios)
     if about_nature is not None:
         models.append(about_nature.drawing)
+    tradeoff = frontier_part(inputs)
+    if tradeoff is not None:
+        models.append(tradeoff.drawing)
     rate = float(data["event_rate"])
     var, cvar = tables.value_at_risk(scenarios["cost"].to_numpy(), scenarios["probability"].to_numpy(), inputs.alpha)
     mean = float(scenarios["cost"].to_numpy() @ scenarios["probability"].to_numpy())
@@ -81,6 +85,8 @@ def write_report(path: Path, inputs: ReportInput) -> None:
             "provenance": grids.provenance(inputs),
         },
         "nature": about_nature,
+        "moves": moves_part(inputs),
+        "frontier": tradeoff,
         "csv": grids.download(shipped),
         "most_scenarios": MOST_SCENARIOS if data.sizes["scenario"] > MOST_SCENARIOS else None,
         "names": {model.name for model in models},

@@ -7,17 +7,19 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import geopandas as gpd
+import pandas as pd
 import xarray as xr
 
 from drofcm.core.errors import Finding, shorten
 from drofcm.solve.result import Result
 from drofcm.validate.ledger import Certificate
 
-__all__ = ["DO_NOTHING", "EXPECTED_VALUE_PLAN", "LAYERS", "MEDIAN_PLAN", "ReportInput", "check"]
+__all__ = ["DO_NOTHING", "EXPECTED_VALUE_PLAN", "LAYERS", "MEDIAN_PLAN", "NOMINAL_PLAN", "ReportInput", "check"]
 
 DO_NOTHING: Final = "do nothing"
 EXPECTED_VALUE_PLAN: Final = "expected-value plan"
 MEDIAN_PLAN: Final = "median plan"
+NOMINAL_PLAN: Final = "nominal plan"
 
 LAYERS: Final = {"suppliers": "supplier", "hubs": "hub", "buses": "bus", "lines": "line"}
 """Layer names and the dimension of the data that column ``id`` of the layer labels."""
@@ -49,7 +51,8 @@ class ReportInput:
         The plan that is reported.
     baselines
         Plans to compare with, evaluated on the same scenarios: ``"do nothing"``, ``"expected-value plan"`` and, if
-        there is one, ``"median plan"``, whose hubs are chosen by travel alone.
+        there are, ``"median plan"``, whose hubs are chosen by travel alone, and ``"nominal plan"``, made for the stated
+        probabilities where the plan is made for an ambiguity set.
     layers
         ``"suppliers"``, ``"hubs"``, ``"buses"`` (points) and ``"lines"``, in one projected coordinate system, with
         the labels of the data in column ``id`` and, if there is one, a name for people in column ``name``.
@@ -64,6 +67,10 @@ class ReportInput:
         Versions, seed, hashes and settings; nested mappings are flattened.
     alpha
         Confidence level of the VaR and CVaR that are shown.
+    frontier
+        Other plans by ``risk`` and ``multiple`` (of the size of the ambiguity set) with their ``objective``, ``gap``,
+        ``mean_cost``, ``cvar_cost``, ``first_stage_cost`` [$/a], ``ens`` [MWh an event], ``hubs`` and ``modules``;
+        None if none were sought.
     """
 
     title: str
@@ -77,11 +84,14 @@ class ReportInput:
     assumptions: Sequence[str]
     provenance: Mapping[str, Any] = field(default_factory=dict)
     alpha: float = 0.9
+    frontier: pd.DataFrame | None = None
 
     @property
     def plans(self) -> dict[str, Result]:
         """The plan and what it is compared with, in the order of the page."""
-        order = [name for name in (EXPECTED_VALUE_PLAN, MEDIAN_PLAN, DO_NOTHING) if name in self.baselines]
+        order = [
+            name for name in (NOMINAL_PLAN, EXPECTED_VALUE_PLAN, MEDIAN_PLAN, DO_NOTHING) if name in self.baselines
+        ]
         return {"this plan": self.plan} | {name: self.baselines[name] for name in order}
 
 

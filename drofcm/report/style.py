@@ -42,6 +42,7 @@ UNSERVED_FLEXIBLE: Final = "#8c8c8c"
 UNABSORBED: Final = "#e69f00"
 PLAN_COLOURS: Final = {
     "this plan": "#1b2a4a",
+    "nominal plan": "#4f6d9a",
     "expected-value plan": "#8796b5",
     "median plan": "#6f8f7f",
     "do nothing": "#c9c9c9",

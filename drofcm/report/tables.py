@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from drofcm.report.inputs import DO_NOTHING, FIRST_STAGE_TERMS, RECOURSE_TERMS, ReportInput
+from drofcm.report.inputs import DO_NOTHING, FIRST_STAGE_TERMS, NOMINAL_PLAN, RECOURSE_TERMS, ReportInput
 from drofcm.solve.result import Result
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "headline",
     "hub_service",
     "hub_use",
+    "moves",
     "network_state",
     "nodes",
     "scenarios",
@@ -113,6 +114,21 @@ def _headline_of(result: Result, alpha: float) -> dict[str, float]:
         "hubs": float(result.first_stage["hub_active"].sum()),
         "modules": float(result.first_stage["shipped"].sum()),
     }
+
+
+def moves(inputs: ReportInput) -> pd.DataFrame:
+    """Modules of the plan and of the nominal plan, where either has some.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns ``hub``, ``fcm``, ``nominal``, ``modules`` and ``change``, the difference of the two.
+    """
+    plans = {"nominal": inputs.baselines[NOMINAL_PLAN], "modules": inputs.plan}
+    shipped = {name: plan.first_stage["shipped"].sum("supplier").round() for name, plan in plans.items()}
+    table = xr.Dataset(shipped).to_dataframe(["hub", "fcm"])
+    table = table[(table > 0).any(axis=1)]
+    return table.assign(change=table["modules"] - table["nominal"]).reset_index()
 
 
 def gap_of_benefit(inputs: ReportInput) -> float:

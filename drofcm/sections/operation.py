@@ -10,6 +10,7 @@ from pydantic import Field
 from drofcm.sections.base import Broken, NotNegative, Positive, Section, Share
 
 __all__ = [
+    "Frontier",
     "Nodes",
     "Penalties",
     "Risk",
@@ -86,3 +87,20 @@ class Risk(Section):
         """At least one weight is positive."""
         if self.total <= 0:
             yield Broken((), "all weights are zero, so events would cost nothing", "give one of them a weight")
+
+
+class Frontier(Section):
+    """Plans of other risk measures and sizes of the ambiguity set, searched for comparison once the plan is found."""
+
+    tail_weights: Annotated[tuple[Share, ...], Field(strict=False, min_length=1)] = Field(
+        default=(0.0, 0.5, 1.0), description="w of (1 - w) mean + w CVaR at the first confidence level of the study"
+    )
+    multiples: Annotated[tuple[NotNegative, ...], Field(strict=False)] = Field(
+        default=(0.0, 0.5, 1.0, 2.0),
+        description="radii as multiples of the one in ambiguity, rising from 0, the nominal distribution",
+    )
+
+    def rules(self) -> Iterator[Broken]:
+        """Multiples rise from zero."""
+        if not self.multiples or self.multiples[0] != 0 or list(self.multiples) != sorted(set(self.multiples)):
+            yield Broken(("multiples",), f"must rise from 0, got {list(self.multiples)}", "0 is the nominal plan")

@@ -17,7 +17,7 @@ from drofcm.config import StudyFile, load_study, resolved
 from drofcm.core.errors import raise_if_any
 from drofcm.report import tables
 from drofcm.report.document import write_report
-from drofcm.report.inputs import DO_NOTHING, EXPECTED_VALUE_PLAN, MEDIAN_PLAN, ReportInput
+from drofcm.report.inputs import DO_NOTHING, EXPECTED_VALUE_PLAN, MEDIAN_PLAN, NOMINAL_PLAN, ReportInput
 from drofcm.report.maps import maps
 from drofcm.solve.result import Result
 from drofcm.study.ambiguity import ambiguity_set
@@ -27,7 +27,20 @@ from drofcm.validate.certificate import certify, report_quantities
 
 __all__ = ["explore", "read_back", "rebuild_report", "report_input", "write_contents"]
 
-BASELINES: Final = {DO_NOTHING: "do_nothing", EXPECTED_VALUE_PLAN: "expected_value", MEDIAN_PLAN: "median"}
+BASELINES: Final = {
+    DO_NOTHING: "do_nothing",
+    EXPECTED_VALUE_PLAN: "expected_value",
+    MEDIAN_PLAN: "median",
+    NOMINAL_PLAN: "nominal",
+}
+FRONTIER: Final = "frontier"
+_FRONTIER_UNITS: Final = {
+    "objective": "objective_usd_per_a",
+    "mean_cost": "mean_cost_usd_per_a",
+    "cvar_cost": "cvar_cost_usd_per_a",
+    "first_stage_cost": "first_stage_cost_usd_per_a",
+    "ens": "ens_mwh_per_event",
+}
 LAYERS: Final = ("suppliers", "hubs", "buses", "lines")
 EXTRA_LAYERS: Final = ("roads", "hazards", "isochrones", "service_areas")
 """Layers that a run may have besides."""
@@ -63,6 +76,7 @@ def report_input(
     plan: Result,
     baselines: Mapping[str, Result],
     provenance: Mapping[str, Any],
+    frontier: pd.DataFrame | None = None,
 ) -> ReportInput:
     """Everything the report and the tables show; the plan is certified from the data on the way."""
     risk = study.risk
@@ -95,6 +109,7 @@ def report_input(
         assumptions=list(_assumptions(study, layers)),
         provenance=provenance,
         alpha=max((tail.alpha for tail in risk.cvar), default=0.9),
+        frontier=frontier,
     )
 
 
@@ -221,7 +236,12 @@ def read_back(path: Path) -> ReportInput:
     stored = {name: path / "baselines" / f"{stem}.nc" for name, stem in BASELINES.items()}
     baselines = {name: Result.from_netcdf(file) for name, file in stored.items() if file.exists()}
     provenance = {key: value for key, value in run.provenance.items() if key != "files"}
-    return report_input(study, data, layers, plan, baselines, provenance)
+    table = path / "tables" / f"{FRONTIER}.parquet"
+    frontier = None
+    if table.exists():
+        plain = {unit: name for name, unit in _FRONTIER_UNITS.items()}
+        frontier = pd.read_parquet(table).rename(columns=plain).set_index(["risk", "multiple"])
+    return report_input(study, data, layers, plan, baselines, provenance, frontier)
 
 
 def _yaml() -> YAML:
@@ -263,6 +283,10 @@ def _tables(inputs: ReportInput) -> dict[str, pd.DataFrame]:
         "scenarios": tables.scenarios(inputs).rename_axis("scenario").reset_index(),
         "dispatch": _dispatch(inputs),
     }
+    if NOMINAL_PLAN in inputs.baselines:
+        found["moves"] = tables.moves(inputs)
+    if inputs.frontier is not None:
+        found[FRONTIER] = inputs.frontier.rename(columns=_FRONTIER_UNITS).reset_index()
     return {name: table.rename(columns=_UNITS) for name, table in found.items()}
 
 

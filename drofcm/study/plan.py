@@ -15,7 +15,7 @@ from drofcm.problems import demand_shock
 from drofcm.solve.result import Result
 from drofcm.study.ambiguity import ambiguity_set
 from drofcm.study.assemble import Assembly
-from drofcm.study.run import risk_measure
+from drofcm.study.risk import risk_measure
 
 __all__ = ["evaluate_plan", "read_plan"]
 

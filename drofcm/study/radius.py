@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import pandas as pd
 import xarray as xr
 
@@ -16,17 +15,15 @@ from drofcm.config import NominalSet, StudyFile, WassersteinBall, resolved
 from drofcm.core.dims import SCENARIO
 from drofcm.core.errors import Finding, InputError, raise_if_any
 from drofcm.core.randomness import stream
-from drofcm.dsl.program import TwoStageProgram
 from drofcm.problems import demand_shock
 from drofcm.report.radius import finding, write_radius
 from drofcm.risk.ambiguity import Nominal, Wasserstein, bind, describe
-from drofcm.risk.measures import CVaR, Expectation, RiskMeasure, WeightedSum
-from drofcm.solve.result import Result
-from drofcm.solve.spread import spread
 from drofcm.study.ambiguity import ambiguity_set
 from drofcm.study.assemble import Assembly
 from drofcm.study.folder import digest_files, digest_of, writing
-from drofcm.study.run import open_study, risk_measure
+from drofcm.study.frontier import OWN, Family, Solved, solve_families, table_of, tail_level, tail_mixtures
+from drofcm.study.risk import risk_measure
+from drofcm.study.run import open_study
 from drofcm.validate.crossvalidation import MULTIPLES, CrossValidation, candidate_radii, cross_validate
 
 __all__ = ["MULTIPLES", "TAIL_WEIGHTS", "RadiusRun", "ball", "choose_radius", "distance_variables"]
@@ -63,18 +60,6 @@ class RadiusRun:
     radius: pd.DataFrame
     frontier: pd.DataFrame
     moves: pd.DataFrame
-
-
-@dataclass(frozen=True)
-class _Family:
-    """Plans of one risk measure along the radii."""
-
-    program: TwoStageProgram
-    ball: Wasserstein
-    radii: dict[float, float]
-    risk: RiskMeasure
-    alpha: float
-    settings: dict[str, Any] = field(default_factory=dict)
 
 
 def choose_radius(
@@ -124,6 +109,7 @@ def choose_radius(
     program = demand_shock.program(assembly.data)
     around = ball(study, assembly.data)
     radii = candidate_radii(program, around, multiples)
+    sets = {multiple: _set(around, radius) for multiple, radius in radii.items()}
     settings: dict[str, Any] = {
         "method": study.solver.method,
         "gap": study.solver.mip_gap,
@@ -132,7 +118,7 @@ def choose_radius(
     tell(f"cross-validation: {len(radii)} radii, {folds} folds")
     validation = cross_validate(
         program,
-        {multiple: _set(around, radius) for multiple, radius in radii.items()},
+        sets,
         risk=risk_measure(study),
         folds=folds,
         rng=stream(study.seed, "folds"),
@@ -140,15 +126,15 @@ def choose_radius(
         workers=workers,
         **settings,
     )
-    alpha = study.risk.cvar[0].alpha if study.risk.cvar else 0.9
-    families = _risk_measures(study, tail_weights, alpha)
-    tell(f"frontier: {len(families)} risk measures, {len(radii)} radii")
-    tasks = [_Family(program, around, radii, risk, alpha, settings) for risk in families.values()]
-    found = dict(zip(families, spread(_solve_family, tasks, client, workers), strict=True))
+    alpha, measures = tail_level(study), tail_mixtures(study, tail_weights)
+    tell(f"frontier: {len(measures)} risk measures, {len(radii)} radii")
+    families = {name: Family(program, sets, risk, alpha, settings) for name, risk in measures.items()}
+    found = solve_families(families, client, workers)
     facts = describe(bind(around, program.data), program.probability)
-    own = _radius_table(radii, facts["mean_distance"], validation, found["as in the study"])
-    frontier = pd.concat({name: _figures(plans) for name, plans in found.items()}, names=["risk"])
-    moves = _moves(found["as in the study"])
+    own = _radius_table(radii, facts["mean_distance"], validation, found[OWN])
+    tables = {name: table_of(plans).assign(radius=list(radii.values())) for name, plans in found.items()}
+    frontier = pd.concat(tables, names=["risk"])
+    moves = _moves(found[OWN])
     key = _key(assembly, [list(multiples), list(tail_weights), folds])
     target = runs / f"{study.name}-radius-{key}"
     with writing(target) as folder:
@@ -167,13 +153,6 @@ def choose_radius(
         )
     said = finding(own, len(validation.fold))
     return RadiusRun(said, target, radii[float(validation.best)], own, frontier, moves)  # type: ignore[arg-type]
-
-
-def _risk_measures(study: StudyFile, tail_weights: Sequence[float], alpha: float) -> dict[str, WeightedSum]:
-    """That of the study, and the mixtures of the frontier that differ from it."""
-    own = risk_measure(study)
-    mixtures = [_mixture(weight, alpha) for weight in tail_weights]
-    return {"as in the study": own} | {str(risk): risk for risk in mixtures if str(risk) != str(own)}
 
 
 def _key(assembly: Assembly, choice: list[Any]) -> str:
@@ -231,47 +210,11 @@ def _set(around: Wasserstein, radius: float) -> Nominal | Wasserstein:
     return Nominal() if radius == 0 else replace(around, radius=radius)
 
 
-def _mixture(weight: float, alpha: float) -> WeightedSum:
-    terms = ((1 - weight, Expectation()), (weight, CVaR(alpha)))
-    return WeightedSum(tuple((share, term) for share, term in terms if share > 0))
-
-
-def _solve_family(family: _Family) -> dict[float, tuple[Result, dict[str, float]]]:
-    """Plan and figures at every radius; each search starts from the plan before it."""
-    found: dict[float, tuple[Result, dict[str, float]]] = {}
-    program, start, nominal = family.program, None, None
-    for multiple, radius in family.radii.items():
-        result = program.solve(family.risk, _set(family.ball, radius), start=start, workers=1, **family.settings)
-        start = result.first_stage
-        judged = program.evaluate(start, family.risk)
-        nominal = judged.objective if nominal is None else nominal
-        energy = (judged.terms["ens"].sum("node") * judged.probability).sum()
-        figures = {
-            "radius": radius,
-            "objective": result.objective,
-            "gap": result.gap,
-            "mean_cost": judged.mean,
-            "cvar_cost": judged.cvar(family.alpha),
-            "first_stage_cost": judged.first_stage_cost,
-            "ens": float(energy),
-            "hubs": float(start["hub_active"].sum()),
-            "modules": float(start["shipped"].sum()),
-            "price": judged.objective / nominal - 1 if nominal else np.nan,
-        }
-        found[multiple] = result, figures
-    return found
-
-
-def _figures(plans: dict[float, tuple[Result, dict[str, float]]]) -> pd.DataFrame:
-    rows = [figures for _, figures in plans.values()]
-    return pd.DataFrame(rows, index=pd.Index(list(plans), name="multiple"))
-
-
 def _radius_table(
     radii: dict[float, float],
     distance: float,
     validation: CrossValidation,
-    plans: dict[float, tuple[Result, dict[str, float]]],
+    plans: Solved,
 ) -> pd.DataFrame:
     held_out = validation.table.rename(columns={"mean": "held_out_mean", "cvar_0.9": "held_out_cvar_0.9"})
     held_out = held_out.rename(columns={"gap": "largest_gap_of_folds"}).drop(columns="seconds").rename_axis("multiple")
@@ -280,10 +223,10 @@ def _radius_table(
     table = pd.DataFrame({"radius": radii}).rename_axis("multiple")
     table["share"] = table["radius"] / distance
     table["best"] = table.index == validation.best
-    return table.join(held_out).join(spread_of).join(_figures(plans).drop(columns="radius"))
+    return table.join(held_out).join(spread_of).join(table_of(plans))
 
 
-def _moves(plans: dict[float, tuple[Result, dict[str, float]]]) -> pd.DataFrame:
+def _moves(plans: Solved) -> pd.DataFrame:
     """Modules by hub and technology, and their change against radius 0; only what some plan ships."""
     shipped = {multiple: result.first_stage["shipped"].sum("supplier") for multiple, (result, _) in plans.items()}
     nominal = next(iter(shipped.values()))

@@ -11,7 +11,7 @@ from drofcm.core.randomness import stream
 from drofcm.problems import demand_shock
 from drofcm.scenarios.reduce import Reduction
 from drofcm.study.assemble import Assembly
-from drofcm.study.run import risk_measure
+from drofcm.study.risk import risk_measure
 from drofcm.validate.pilots import reduce_by_cost
 
 __all__ = ["DATA_TAIL", "By", "reduce_for_plan"]

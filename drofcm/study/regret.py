@@ -13,7 +13,7 @@ from drofcm.core.errors import raise_if_any
 from drofcm.solve.result import Result
 from drofcm.study.ambiguity import ambiguity_set
 from drofcm.study.folder import RunFolder
-from drofcm.study.run import risk_measure
+from drofcm.study.risk import risk_measure
 from drofcm.validate.criticality import hub_criticality
 
 __all__ = ["criticality_of_run"]

@@ -24,7 +24,8 @@ from drofcm.risk.measures import Expectation
 from drofcm.solve.result import Result
 from drofcm.study.assemble import Assembly, assemble
 from drofcm.study.radius import ball
-from drofcm.study.run import no_plan, risk_measure
+from drofcm.study.risk import risk_measure
+from drofcm.study.run import no_plan
 from drofcm.validate.crossvalidation import MULTIPLES, candidate_radii, cross_validate
 from drofcm.validate.evaluate import evaluate
 

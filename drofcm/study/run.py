@@ -8,27 +8,30 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+import pandas as pd
 import xarray as xr
 
-from drofcm.config import StudyFile, changed, load_study
+from drofcm.config import changed, load_study
 from drofcm.core.document import Document
-from drofcm.core.errors import InfeasibleError
+from drofcm.core.errors import Finding, InfeasibleError, SolveError
 from drofcm.dsl.program import TwoStageProgram
 from drofcm.problems import demand_shock, demand_shock_data
 from drofcm.problems.location_plan import median_plan
-from drofcm.report.inputs import DO_NOTHING, EXPECTED_VALUE_PLAN, MEDIAN_PLAN
+from drofcm.report.inputs import DO_NOTHING, EXPECTED_VALUE_PLAN, MEDIAN_PLAN, NOMINAL_PLAN
 from drofcm.report.tables import gap_of_benefit
-from drofcm.risk.ambiguity import AmbiguitySet
-from drofcm.risk.measures import CVaR, Expectation, RiskMeasure, WeightedSum, WorstCase
+from drofcm.risk.ambiguity import AmbiguitySet, Nominal
+from drofcm.risk.measures import RiskMeasure
 from drofcm.solve.checkpoint import expect
 from drofcm.solve.result import Result
 from drofcm.study.ambiguity import ambiguity_set
 from drofcm.study.assemble import Assembly, assemble
 from drofcm.study.contents import report_input, write_contents
 from drofcm.study.folder import RunFolder, digest_files, run_key, seal, versions, writing
+from drofcm.study.frontier import frontier_of
 from drofcm.study.outcome_layers import plan_layers
+from drofcm.study.risk import risk_measure
 
-__all__ = ["Progress", "no_plan", "open_study", "risk_measure", "run_study", "solve_do_nothing"]
+__all__ = ["Progress", "no_plan", "open_study", "run_study", "solve_do_nothing"]
 
 
 class Progress(Protocol):
@@ -70,15 +73,6 @@ class _Logged:
 
     def bounds(self, seconds: float, lower: float, upper: float) -> None:
         self._listener.bounds(seconds, lower, upper)
-
-
-def risk_measure(study: StudyFile) -> WeightedSum:
-    """The risk measure of a study; terms without weight are left out."""
-    risk = study.risk
-    terms: list[tuple[float, Expectation | CVaR | WorstCase]] = [(risk.expectation, Expectation())]
-    terms += [(tail.weight, CVaR(tail.alpha)) for tail in risk.cvar]
-    terms.append((risk.worst_case, WorstCase()))
-    return WeightedSum(tuple((weight, term) for weight, term in terms if weight > 0))
 
 
 def open_study(path: Path | str, **solver: Any) -> Assembly:
@@ -137,7 +131,10 @@ def run_study(
 ) -> RunFolder:
     """Run a study to its folder ``<runs>/<name>-<hash>``.
 
-    An equal run that was finished is opened again. One that was stopped at a limit is taken up from its plan.
+    An equal run that was finished is opened again. One that was stopped at a limit is taken up from its plan. With an
+    ambiguity set the plan for the stated probabilities is sought too, for comparison, within the same gap and time;
+    with a section ``frontier`` so are the plans of that. What is not compared for an interrupt or an error is a
+    warning of the run, and the run is taken up when it is started again.
 
     Parameters
     ----------
@@ -183,7 +180,7 @@ def run_study(
     target = runs / f"{assembly.study.name}-{key}"
     earlier = RunFolder(target, reopened=True)
     whole = target.is_dir() and not earlier.faults()
-    if whole and earlier.status == "optimal":
+    if whole and earlier.status == "optimal" and earlier.provenance["compared"]:
         return earlier
     start = Result.from_netcdf(target / "result.nc").first_stage if whole else None
     outcome = _solve(assembly, log, start, client, checkpoint)
@@ -194,7 +191,8 @@ def run_study(
         "inputs": inputs,
         "versions": versions(),
         "taken_up": whole,
-        "warnings": [asdict(finding) for finding in assembly.findings],
+        "warnings": [asdict(finding) for finding in (*assembly.findings, *outcome.left_out)],
+        "compared": not outcome.left_out,
     }
     return _write(target, assembly, outcome, provenance, log)
 
@@ -207,6 +205,8 @@ _MEDIAN_HUBS: Final = 3
 class _Outcome:
     plan: Result
     baselines: dict[str, Result]
+    frontier: pd.DataFrame | None
+    left_out: tuple[Finding, ...]
 
 
 def _solve(
@@ -243,7 +243,50 @@ def _solve(
     log.note(str(plan))
     log.note(f"method: {plan.provenance['method']}, {plan.provenance['method_chosen']}")
     baselines = {DO_NOTHING: nothing, EXPECTED_VALUE_PLAN: expected}
-    return _Outcome(plan, baselines if median is None else {**baselines, MEDIAN_PLAN: median})
+    if median is not None:
+        baselines[MEDIAN_PLAN] = median
+    return _compared(assembly, program, plan, baselines, log, client)
+
+
+def _compared(
+    assembly: Assembly,
+    program: TwoStageProgram,
+    plan: Result,
+    baselines: dict[str, Result],
+    log: _Logged,
+    client: Any,
+) -> _Outcome:
+    """The plan with those that need a search of their own; the plan is not lost for one of them."""
+    study, risk = assembly.study, risk_measure(assembly.study)
+    ambiguity = ambiguity_set(study, assembly.data)
+    table = None
+    try:
+        if plan.status == "interrupted" and (study.frontier or not isinstance(ambiguity, Nominal)):
+            raise KeyboardInterrupt
+        if not isinstance(ambiguity, Nominal):
+            log.phase("solving: the plan for the stated probabilities")
+            nominal = program.solve(
+                risk,
+                method=study.solver.method,
+                gap=study.solver.mip_gap,
+                time_limit=study.solver.time_limit_s,
+                start=plan.first_stage,
+                progress=log.bounds,
+                client=client,
+            )
+            log.note(f"for the stated probabilities: {nominal}")
+            baselines[NOMINAL_PLAN] = program.evaluate(nominal.first_stage, risk, ambiguity)
+            if nominal.status == "interrupted":
+                raise KeyboardInterrupt
+        if study.frontier is not None:
+            log.phase("solving: the frontier of cost against tail risk")
+            table = frontier_of(assembly, program, plan.first_stage, client)
+    except (KeyboardInterrupt, SolveError) as error:
+        why = str(error) or "interrupted"
+        log.note(f"comparison left out: {why}")
+        fix = "the plan stands as it is; run the study again for the comparison"
+        return _Outcome(plan, baselines, None, (Finding("comparison with other plans", f"left out: {why}", fix),))
+    return _Outcome(plan, baselines, table, ())
 
 
 def _median_plan(
@@ -273,7 +316,7 @@ def _write(target: Path, assembly: Assembly, outcome: _Outcome, provenance: dict
         "solution": plan.provenance,
     }
     layers = {**assembly.layers, **plan_layers(assembly, plan)}
-    inputs = report_input(assembly.study, assembly.data, layers, plan, outcome.baselines, facts)
+    inputs = report_input(assembly.study, assembly.data, layers, plan, outcome.baselines, facts, outcome.frontier)
     facts |= {"gap_of_benefit": gap_of_benefit(inputs), "certified": inputs.certificate.passed}
     facts |= {name: result.objective for name, result in _named(outcome).items()}
     log.note(str(inputs.certificate))

@@ -15,7 +15,8 @@ from drofcm.scenarios.reduce import reduce_scenarios
 from drofcm.study.ambiguity import declared_set
 from drofcm.study.assemble import Assembly, assemble
 from drofcm.study.reduction import DATA_TAIL, By, reduce_for_plan
-from drofcm.study.run import open_study, risk_measure
+from drofcm.study.risk import risk_measure
+from drofcm.study.run import open_study
 from drofcm.validate.stability import Stability, stability
 
 __all__ = ["study_stability"]

@@ -30,7 +30,7 @@ from drofcm.risk.measures import RiskMeasure
 from drofcm.solve.method import solve_blocks
 from drofcm.solve.recourse import result_at
 from drofcm.study.assemble import assemble
-from drofcm.study.run import risk_measure
+from drofcm.study.risk import risk_measure
 
 STUDY = Path(__file__).parents[2] / "studies" / "01_demand_shock_ieee33" / "study.yaml"
 

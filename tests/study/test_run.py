@@ -19,7 +19,8 @@ from drofcm.solve.result import Result
 from drofcm.study import run
 from drofcm.study.folder import RunFolder
 from drofcm.study.plan import read_plan
-from drofcm.study.run import open_study, risk_measure, run_study
+from drofcm.study.risk import risk_measure
+from drofcm.study.run import open_study, run_study
 
 FILES = {
     "result.nc",

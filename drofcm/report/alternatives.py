@@ -1,0 +1,121 @@
+"""What the plan is beside other plans: what robustness moves, and the frontier of cost against tail risk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from bokeh.plotting import figure
+
+from drofcm.report import tables
+from drofcm.report.comparison import frontier
+from drofcm.report.grids import Grid
+from drofcm.report.inputs import NOMINAL_PLAN, ReportInput
+from drofcm.report.statements import names
+from drofcm.report.style import aligned, join, money, number, percent, technology
+
+__all__ = ["FrontierPart", "MovesPart", "frontier_part", "moves_part"]
+
+
+@dataclass(frozen=True)
+class MovesPart:
+    """What the page says about the plan beside the one made for the stated probabilities."""
+
+    heading: str
+    note: str
+    moves: Grid
+
+
+@dataclass(frozen=True)
+class FrontierPart:
+    """What the page says and shows about plans of other risk measures and sizes of the ambiguity set."""
+
+    heading: str
+    note: str
+    plans: Grid
+    drawing: figure
+
+
+def moves_part(inputs: ReportInput) -> MovesPart | None:
+    """Hubs and modules against the nominal plan; None where there is none."""
+    if NOMINAL_PLAN not in inputs.baselines:
+        return None
+    nominal, plan = inputs.baselines[NOMINAL_PLAN], inputs.plan
+    table = tables.moves(inputs)
+    dearer, saved = plan.mean - nominal.mean, nominal.objective - plan.objective
+    moved = table[table["change"] != 0]
+    if moved.empty:
+        what = "Robustness moves nothing: hubs and modules are those of the plan for the stated probabilities"
+    else:
+        total = {str(label): own["change"].sum() for label, own in moved.groupby("fcm", sort=False)}
+        changes = [f"{_signed(change)} {technology(label)}" for label, change in total.items() if change]
+        opened, closed = _hubs(inputs)
+        parts = [f"opens {join(opened)}"] * bool(opened) + [f"closes {join(closed)}"] * bool(closed)
+        parts.append(f"changes modules by {join(changes)}" if changes else "moves modules between hubs")
+        what = f"Robustness {join(parts)}"
+    note = (
+        "Against the plan made for the stated probabilities alone, this plan costs "
+        f"{money(abs(dearer))} k$/a {'more' if dearer >= 0 else 'less'} on average under those probabilities, and "
+        f"{money(abs(saved))} k$/a {'less' if saved >= 0 else 'more'} in the worst case over the ambiguity set. "
+        "What searches left open (the gap) is part of such differences."
+    )
+    called = names(inputs, "hubs")
+    rows = [
+        [called[hub], technology(fcm), number(before, 0), number(now, 0), _signed(change)]
+        for hub, fcm, before, now, change in table.itertuples(index=False)
+    ]
+    head = ["Hub", "Technology", NOMINAL_PLAN.capitalize(), "This plan", "Change"]
+    return MovesPart(what, note, Grid(head, rows, [False, False, True, True, True]))
+
+
+def _signed(change: float) -> str:
+    return f"{change:+.0f}".replace("-", "−") if change else "–"
+
+
+def _hubs(inputs: ReportInput) -> tuple[list[str], list[str]]:
+    """Names of the hubs that this plan opens and closes against the nominal one."""
+    called = names(inputs, "hubs")
+    change = inputs.plan.first_stage["hub_active"] - inputs.baselines[NOMINAL_PLAN].first_stage["hub_active"]
+    labels = change["hub"].to_numpy()
+    return tuple([called[str(label)] for label in labels[sign * change.to_numpy() > 0.5]] for sign in (1, -1))  # type: ignore[return-value]
+
+
+def frontier_part(inputs: ReportInput) -> FrontierPart | None:
+    """The frontier; None where none was sought."""
+    table = inputs.frontier
+    if table is None:
+        return None
+    level, plans = percent(inputs.alpha), table.to_dict("records")
+    safe, cheap = (min(plans, key=lambda own: own[name]) for name in ("cvar_cost", "mean_cost"))
+    fallen, risen = cheap["cvar_cost"] - safe["cvar_cost"], safe["mean_cost"] - cheap["mean_cost"]
+    heading = (
+        f"From the cheapest plan on average to the one with the lightest tail, CVaR {level} falls by {money(fallen)} "
+        f"k$/a and the mean rises by {money(risen)} k$/a"
+    )
+    worst = float(table["gap"].max())
+    note = (
+        "A line for each way to weigh mean and tail, a dot for each size of the ambiguity set: 0 is the stated "
+        f"probabilities, 1 the set of the study. Every plan is judged under the stated probabilities. Largest gap of "
+        f"these searches: {percent(worst, 1)}; dots nearer to each other than that are the same."
+    )
+    axes = ("mean cost, k$/a", f"CVaR {level} of cost, k$/a")
+    thousands = table[["mean_cost", "cvar_cost"]] / 1000
+    drawing = frontier("frontier", "Cost against tail risk", thousands, "mean_cost", "cvar_cost", axes)
+    columns = {
+        "Mean, k$/a": _thousands(table["mean_cost"]),
+        f"CVaR {level}, k$/a": _thousands(table["cvar_cost"]),
+        "Hubs and modules, k$/a": _thousands(table["first_stage_cost"]),
+        "ENS, MWh an event": aligned(table["ens"]),
+        "Hubs": [number(value, 0) for value in table["hubs"]],
+        "Modules": [number(value, 0) for value in table["modules"]],
+        "Gap": [percent(value, 1) for value in table["gap"]],
+    }
+    labels = [(str(risk), number(multiple, 2)) for risk, multiple in table.index]
+    rows = [[*own, *texts] for own, texts in zip(labels, zip(*columns.values(), strict=True), strict=True)]
+    grid = Grid(["Risk", "Size of the set", *columns], rows, [False, True, *[True] * len(columns)])
+    return FrontierPart(heading, note, grid, drawing)
+
+
+def _thousands(column: pd.Series) -> list[str]:
+    return [number(value, 1) for value in np.asarray(column, dtype=float) / 1000]
