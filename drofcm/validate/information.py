@@ -16,7 +16,7 @@ import numpy as np
 import xarray as xr
 
 from drofcm.blocks.form import TwoStageBlocks
-from drofcm.blocks.select import select
+from drofcm.blocks.select import mean_scenario, select
 from drofcm.core.dims import SCENARIO
 from drofcm.core.errors import Finding, InfeasibleError, raise_if_any
 from drofcm.dsl.program import TwoStageProgram, solve
@@ -93,11 +93,11 @@ class PerfectInformation:
 
 
 def value_of_stochastic_solution(
-    program: TwoStageProgram,
+    problem: TwoStageProgram | TwoStageBlocks,
     *,
     risk: RiskMeasure | None = None,
     ambiguity: AmbiguitySet | None = None,
-    mean: TwoStageProgram | None = None,
+    mean: TwoStageProgram | TwoStageBlocks | None = None,
     solution: Result | None = None,
     gap: float = 1e-4,
     client: Any = None,
@@ -112,22 +112,23 @@ def value_of_stochastic_solution(
 
     Parameters
     ----------
-    program
-        The program.
+    problem
+        A program of the language, or matrices such as `drofcm.read_smps` returns.
     risk, ambiguity
         What is minimised: the expectation over the nominal probabilities if left out.
     mean
-        The program of the mean scenario. Left out, every uncertain variable is averaged with the nominal
-        probabilities; give it where the mean of a variable means nothing, or follows from means of others.
+        The program of the mean scenario. Left out, every uncertain variable (of matrices: every number) is averaged
+        with the nominal probabilities; give it where the mean of a variable means nothing, or follows from means of
+        others.
     solution
-        A solution of ``program`` under the same risk and ambiguity, if there is one already.
+        A solution of ``problem`` under the same risk and ambiguity, if there is one already.
     gap, client, workers, **settings
         As `TwoStageProgram.solve`, for both programs; the gap widens the interval.
 
     Raises
     ------
     InputError
-        If an uncertain variable is not a number, so that it has no mean.
+        If an uncertain variable is not a number, or matrices differ in more than numbers: there is no mean.
     ModelError, InfeasibleError, SolveError
         As `TwoStageProgram.solve`.
 
@@ -138,16 +139,16 @@ def value_of_stochastic_solution(
     Noyan, N. (2012). Risk-averse two-stage stochastic programming with an application to disaster management.
     Computers and Operations Research 39.
     """
-    average = program.on(_mean(program.data)) if mean is None else mean
-    guess = average.solve(gap=gap, **settings)
+    guess = solve(_of_mean(problem) if mean is None else mean, gap=gap, **settings)
     try:
-        naive = evaluate(program, guess, risk=risk, ambiguity=ambiguity, client=client, workers=workers)
+        naive = evaluate(problem, guess, risk=risk, ambiguity=ambiguity, client=client, workers=workers)
     except InfeasibleError:
         naive = None
     best = solution
     if best is None:
         start = None if naive is None else naive.first_stage
-        best = program.solve(risk, ambiguity, gap=gap, client=client, workers=workers, start=start, **settings)
+        limits = {"gap": gap, "client": client, "workers": workers, "start": start, **settings}
+        best = solve(problem, risk=risk, ambiguity=ambiguity, **limits)
     cost = np.inf if naive is None else naive.objective
     return StochasticSolution(
         value=cost - best.objective,
@@ -236,6 +237,10 @@ def _alone(blocks: TwoStageBlocks, number: int, total: float) -> TwoStageBlocks:
 def _known(blocks: TwoStageBlocks, gap: float) -> tuple[float, float]:
     result = solve_extensive(blocks, Expectation(), Nominal(), gap=gap)
     return result.lower_bound, result.upper_bound
+
+
+def _of_mean(problem: TwoStageProgram | TwoStageBlocks) -> TwoStageProgram | TwoStageBlocks:
+    return problem.on(_mean(problem.data)) if isinstance(problem, TwoStageProgram) else mean_scenario(problem)
 
 
 def _mean(data: xr.Dataset) -> xr.Dataset:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -70,9 +71,22 @@ def test_under_risk_and_ambiguity(risk: Any, total: float, ambiguity: dro.TotalV
     assert known.value > 0
 
 
-def test_matrices_have_perfect_information_too() -> None:
-    known = dro.expected_value_of_perfect_information(farmer().program().blocks(), workers=1)
+def test_matrices_have_both_values_too() -> None:
+    blocks = farmer().program().blocks()
+    known = dro.expected_value_of_perfect_information(blocks, workers=1)
     assert known.value == pytest.approx(7015.56, abs=0.01)
+    naive = dro.value_of_stochastic_solution(blocks, workers=1)
+    assert naive.value == pytest.approx(1150, abs=0.01)
+    assert naive.expected_value is not None
+    assert naive.expected_value.first_stage["area"].values == pytest.approx([120, 80, 300])
+
+
+def test_matrices_that_differ_in_more_than_numbers_have_no_mean() -> None:
+    blocks = farmer().program().blocks()
+    first, *others = blocks.scenarios
+    free = replace(first, upper=np.where(np.isinf(first.upper), 1e6, first.upper))
+    with pytest.raises(dro.InputError, match="differ from the first in columns, rows, integers or infinite bounds"):
+        dro.value_of_stochastic_solution(replace(blocks, scenarios=(first, free, *others[1:])))
 
 
 def test_processes_find_the_same() -> None:
