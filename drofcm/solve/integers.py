@@ -22,7 +22,7 @@ import numpy.typing as npt
 from drofcm.solve.highs import Task
 from drofcm.solve.master import MasterPoint
 from drofcm.solve.recourse import relative_gap
-from drofcm.solve.regions import MOST_NODES, Region, binaries, leading, split
+from drofcm.solve.regions import MOST_NODES, Choices, Region, binaries
 from drofcm.solve.search import Search
 from drofcm.solve.subproblem import Answer, Request
 
@@ -92,6 +92,7 @@ class IntegerPhase:
         self._visited: dict[bytes, _Visited] = {}
         self._binaries = binaries(search.blocks.first_stage)
         self._bounds: list[float] = []
+        self._choices: Choices | None = None
         self._leading: list[Region] = []
         self._led = False
         self._stubborn = np.zeros(search.count, dtype=bool)
@@ -138,10 +139,7 @@ class IntegerPhase:
         """A plan in each of the regions with the least bounds, whose masters are much easier than that of all."""
         search = self._search
         if not self._led and np.isinf(search.upper):
-            first_stage, bound_in = search.blocks.first_stage, search.master.bound_in
-            self._leading = search.timed(
-                "master", lambda: leading(first_stage, bound_in, self._binaries, search.workers)
-            )
+            self._leading = search.timed("master", lambda: self._looked_at().leading(search.workers))
         self._led = True
         worth = self._open([own for own in self._leading if self._leads(own)])
         self._search_in(worth)
@@ -171,15 +169,22 @@ class IntegerPhase:
         """From now on search by regions of the first stage, if they are few or what is kept whole asks for it."""
         search = self._search
         most = _MOST_REGIONS if not search.master.kept else MOST_NODES
-        first_stage = search.blocks.first_stage
-        found = search.timed(
-            "master", lambda: split(first_stage, search.master.bound_in, self._binaries, self._target, most)
-        )
+        found = search.timed("master", lambda: self._looked_at().split(self._target, most))
+        # what was looked at with the cuts of today need not be looked at again, with those of tomorrow it must
+        self._choices = None
         if found is not None:
-            search.regions, search.ruled_out = found
-            known = {own.lower.tobytes(): own for own in self._leading}
-            search.regions = [known.get(own.lower.tobytes(), own) for own in search.regions]
+            regions, search.ruled_out = found
+            known = {_box(own): own for own in self._leading}
+            search.regions = [known.get(_box(own), own) for own in regions]
             search.phase = "regions of the first stage"
+
+    def _looked_at(self) -> Choices:
+        """The choices of the binaries, as far as they have been looked at."""
+        if self._choices is None:
+            search = self._search
+            first_stage, bound_in = search.blocks.first_stage, search.master.bound_in
+            self._choices = Choices(first_stage, bound_in, self._binaries, whole=search.integer_recourse)
+        return self._choices
 
     @property
     def _target(self) -> float:
@@ -348,6 +353,10 @@ class IntegerPhase:
 
 def _bound(region: Region) -> float:
     return region.bound
+
+
+def _box(region: Region) -> bytes:
+    return region.lower.tobytes() + region.upper.tobytes()
 
 
 def _largest_first(short: Vector) -> tuple[npt.NDArray[np.int64], Vector]:

@@ -176,7 +176,7 @@ class Master:
             at = np.array([column])
             whole = region.lower[at], region.upper[at]
             sides = ((whole[0], np.floor(x[at])), (np.ceil(x[at]), whole[1]))
-            bounds = [self._bound_between(relaxation, at, side) for side in sides]
+            bounds = [self._between(relaxation, at, side)[0] for side in sides]
             relaxation.set_column_bounds(at, *whole)
             gains = np.array(bounds) - outcome.objective
             gain = float(np.prod(np.maximum(gains, _LEAST_GAIN * abs(outcome.objective))))
@@ -231,19 +231,24 @@ class Master:
             raise SolveError("the cost is unbounded below: a cost or a bound is missing")
         return outcome
 
-    def bound_in(self, columns: Columns, lower: Vector, upper: Vector) -> float:
-        """Bound of the relaxation where some columns of the first stage have other bounds; inf where nothing is."""
-        relaxation, first = self._load(), self._blocks.first_stage
-        bound = self._bound_between(relaxation, columns, (lower, upper))
-        relaxation.set_column_bounds(columns, first.lower[columns], first.upper[columns])
-        return bound
+    def bound_in(self, columns: Columns, lower: Vector, upper: Vector) -> tuple[float, Vector | None]:
+        """Bound of the relaxation where some columns of the first stage have other bounds; inf where nothing is.
 
-    def _bound_between(self, relaxation: LinearProgram, columns: Columns, sides: tuple[Vector, Vector]) -> float:
+        And the values of these columns there, if it was solved.
+        """
+        relaxation, first = self._load(), self._blocks.first_stage
+        bound, x = self._between(relaxation, columns, (lower, upper))
+        relaxation.set_column_bounds(columns, first.lower[columns], first.upper[columns])
+        return bound, None if x is None else x[columns]
+
+    def _between(
+        self, relaxation: LinearProgram, columns: Columns, sides: tuple[Vector, Vector]
+    ) -> tuple[float, Vector | None]:
         relaxation.set_column_bounds(columns, *sides)
         outcome = relaxation.solve()
         if outcome.status == "infeasible":
-            return np.inf
-        return outcome.objective if outcome.status == "optimal" else -np.inf
+            return np.inf, None
+        return (outcome.objective, outcome.x) if outcome.status == "optimal" else (-np.inf, None)
 
     def task(
         self,

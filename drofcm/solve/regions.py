@@ -22,14 +22,15 @@ import numpy.typing as npt
 from drofcm.blocks.form import FirstStage
 from drofcm.solve.cuts import CutPool
 
-__all__ = ["MOST_NODES", "Region", "binaries", "leading", "split"]
+__all__ = ["MOST_NODES", "Choices", "Region", "binaries"]
 
 Vector = npt.NDArray[np.float64]
 Columns = npt.NDArray[np.int64]
 
-_MOST_BINARIES = 24
 MOST_NODES = 2000
 """Choices, whole or in part, that are looked at."""
+
+_INTEGRAL = 1e-6
 
 
 @dataclass(eq=False)
@@ -87,64 +88,24 @@ def binaries(first_stage: FirstStage) -> Columns:
     return np.flatnonzero(first_stage.integer & zero_or_one).astype(np.int64)
 
 
-BoundIn = Callable[[Columns, Vector, Vector], float]
-"""Lower bound of the program where the given columns have the given bounds."""
+BoundIn = Callable[[Columns, Vector, Vector], tuple[float, Vector | None]]
+"""Lower bound of the program where the given columns have the given bounds, and their values in its relaxation."""
 
 
-def leading(first_stage: FirstStage, bound_in: BoundIn, columns: Columns, count: int) -> list[Region]:
-    """The choices of the binaries with the least bounds, found by branch and bound.
+@dataclass(order=True)
+class _Node:
+    """Some binaries fixed: bound, how many are free, number of the node; of equal bounds the longer choice first."""
 
-    Parameters
-    ----------
-    first_stage
-        Of the program.
-    bound_in
-        Lower bound of the program where the given columns have the given bounds.
-    columns
-        The binaries.
-    count
-        How many at most.
-
-    Returns
-    -------
-    The regions, the least bound first; none if there are no binaries, too many, or no choice of them is feasible.
-    """
-    found: list[Region] = []
-    if not 0 < len(columns) <= _MOST_BINARIES:
-        return found
-    # of equal bounds the longer choice first; the order of the entries breaks what ties are left
-    waiting: list[tuple[float, int, tuple[float, ...]]] = [(-np.inf, 0, ())]
-    for _ in range(MOST_NODES):
-        if len(found) == count or not waiting:
-            break
-        bound, _, values = heapq.heappop(waiting)
-        if np.isposinf(bound):
-            break
-        if len(values) == len(columns):
-            found.append(_region(first_stage, columns, np.array(values), bound))
-            continue
-        for value in (0.0, 1.0):
-            longer = (*values, value)
-            lower, upper = _between(longer, len(columns))
-            heapq.heappush(waiting, (max(bound, bound_in(columns, lower, upper)), -len(longer), longer))
-    return found
+    bound: float
+    free: int
+    number: int
+    lower: Vector = field(compare=False)
+    upper: Vector = field(compare=False)
+    values: Vector | None = field(compare=False)
 
 
-def _between(values: tuple[float, ...], count: int) -> tuple[Vector, Vector]:
-    """Bounds of binaries of which the first ones are fixed."""
-    lower, upper = np.zeros(count), np.ones(count)
-    lower[: len(values)] = upper[: len(values)] = values
-    return lower, upper
-
-
-def split(
-    first_stage: FirstStage,
-    bound_in: BoundIn,
-    columns: Columns,
-    target: float,
-    most: int,
-) -> tuple[list[Region], float] | None:
-    """All choices of the binaries that are not ruled out.
+class Choices:
+    """Branch and bound over the binaries of the first stage, by the bounds that cuts give; best bound first.
 
     Parameters
     ----------
@@ -154,39 +115,79 @@ def split(
         Lower bound of the program where the given columns have the given bounds.
     columns
         The binaries.
-    target
-        Regions whose bound is at least this are ruled out.
-    most
-        Number of regions that is worth while.
-
-    Returns
-    -------
-    The regions, and the least bound among those that were ruled out; None if there are no binaries, or too many of
-    them or of the regions.
+    whole
+        Whether regions have all binaries fixed. Otherwise a choice in part is one if the relaxation has no binary
+        between zero and one there: what is left of it a master decides.
     """
-    if not 0 < len(columns) <= _MOST_BINARIES:
-        return None
-    regions: list[Region] = []
-    ruled_out = np.inf
-    stack: list[tuple[float, ...]] = [()]
-    nodes = 0
-    while stack:
-        values = stack.pop()
-        nodes += 1
-        if nodes > MOST_NODES or len(regions) > most:
+
+    def __init__(self, first_stage: FirstStage, bound_in: BoundIn, columns: Columns, whole: bool = True) -> None:
+        self._first, self._bound_in, self._columns, self._whole = first_stage, bound_in, columns, whole
+        self._found: list[Region] = []
+        self._waiting: list[_Node] = []
+        self._nodes = 0
+        if len(columns):
+            self._look(np.zeros(len(columns)), np.ones(len(columns)), -np.inf)
+
+    def leading(self, count: int) -> list[Region]:
+        """The regions with the least bounds, at most ``count``; none if there are no binaries or no choice of them."""
+        while self._waiting and len(self._found) < count and self._nodes < MOST_NODES:
+            self._branch()
+        return self._found[:count]
+
+    def split(self, target: float, most: int) -> tuple[list[Region], float] | None:
+        """All choices that are not ruled out.
+
+        Parameters
+        ----------
+        target
+            Choices whose bound is at least this are ruled out.
+        most
+            Number of regions that is worth while.
+
+        Returns
+        -------
+        The regions, with those that `leading` has found, and the least bound among what was ruled out; None if there
+        are no binaries, or too many of them or of the regions.
+        """
+        if not len(self._columns):
             return None
-        lower, upper = _between(values, len(columns))
-        bound = bound_in(columns, lower, upper)
-        if bound >= target:
-            ruled_out = min(ruled_out, bound)
-        elif len(values) == len(columns):
-            regions.append(_region(first_stage, columns, lower, bound))
-        else:
-            stack += [(*values, 0.0), (*values, 1.0)]
-    return regions, ruled_out
+        while self._waiting and self._waiting[0].bound < target:
+            if self._nodes > MOST_NODES or len(self._found) > most:
+                return None
+            self._branch()
+        if len(self._found) > most:
+            return None
+        return self._found, min((node.bound for node in self._waiting), default=np.inf)
 
+    def _branch(self) -> None:
+        """Take the choice with the least bound: it is a region, or two longer ones take its place."""
+        node = heapq.heappop(self._waiting)
+        open_ = np.flatnonzero(node.lower < node.upper)
+        away = np.full(len(open_), 0.5) if node.values is None else np.abs(node.values - np.round(node.values))[open_]
+        if not len(open_) or (not self._whole and away.max() <= _INTEGRAL):
+            self._found.append(self._region(node))
+            return
+        at = open_[np.argmax(away)]
+        for value in (0.0, 1.0):
+            lower, upper = node.lower.copy(), node.upper.copy()
+            lower[at] = upper[at] = value
+            if node.values is not None and abs(node.values[at] - value) <= _INTEGRAL:
+                # the relaxation chose so by itself
+                self._wait(lower, upper, node.bound, node.values)
+            else:
+                self._look(lower, upper, node.bound)
 
-def _region(first_stage: FirstStage, columns: Columns, values: Vector, bound: float) -> Region:
-    lower, upper = first_stage.lower.copy(), first_stage.upper.copy()
-    lower[columns] = upper[columns] = values
-    return Region(lower, upper, bound, CutPool(len(lower)))
+    def _look(self, lower: Vector, upper: Vector, least: float) -> None:
+        bound, values = self._bound_in(self._columns, lower, upper)
+        self._nodes += 1
+        if not np.isposinf(bound):
+            self._wait(lower, upper, max(bound, least), values)
+
+    def _wait(self, lower: Vector, upper: Vector, bound: float, values: Vector | None) -> None:
+        free, number = int((lower < upper).sum()), self._nodes * 2 + len(self._waiting)
+        heapq.heappush(self._waiting, _Node(bound, free, number, lower, upper, values))
+
+    def _region(self, node: _Node) -> Region:
+        lower, upper = self._first.lower.copy(), self._first.upper.copy()
+        lower[self._columns], upper[self._columns] = node.lower, node.upper
+        return Region(lower, upper, node.bound, CutPool(len(lower)))

@@ -17,7 +17,7 @@ from drofcm.solve.cuts import Cut, CutPool
 from drofcm.solve.execution import executor
 from drofcm.solve.highs import Task
 from drofcm.solve.master import Master
-from drofcm.solve.regions import Region, binaries, leading, split
+from drofcm.solve.regions import Choices, Region, binaries
 from drofcm.solve.search import Search
 from drofcm.solve.stopping import Stopping
 from drofcm.solve.subproblem import Request, Subproblem
@@ -46,7 +46,7 @@ def test_what_is_left_and_what_is_ruled_out(target: float) -> None:
     """The relaxation's bound of a whole choice is its value less one; every choice is left or bounds the rest."""
     blocks, made = sites.blocks(), master()
     columns = binaries(blocks.first_stage)
-    found = split(blocks.first_stage, made.bound_in, columns, target, 100)
+    found = Choices(blocks.first_stage, made.bound_in, columns).split(target, 100)
     assert found is not None
     regions, ruled_out = found
     feasible = {plan: value(plan) - 1 for plan in sites.plans() if sum(plan) <= sites.MOST}
@@ -58,10 +58,32 @@ def test_what_is_left_and_what_is_ruled_out(target: float) -> None:
     assert ruled_out >= target
 
 
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("count", [0, 1, 3])
+@pytest.mark.parametrize("target", [30.0, 45.0, 1e9])
+def test_every_plan_is_in_one_region_or_ruled_out(target: float, count: int, whole: bool) -> None:
+    """Choices in part too, and those that were found before there was a target; each region's bound holds in it."""
+    blocks, made = sites.blocks(), master()
+    choices = Choices(blocks.first_stage, made.bound_in, binaries(blocks.first_stage), whole)
+    first = choices.leading(count)
+    found = choices.split(target, 100)
+    assert found is not None
+    regions, ruled_out = found
+    assert regions[: len(first)] == first
+    assert ruled_out >= target
+    for plan in sites.plans():
+        if sum(plan) > sites.MOST:
+            continue
+        own = [region for region in regions if ((region.lower <= plan) & (plan <= region.upper)).all()]
+        assert len(own) <= 1
+        bound = own[0].bound if own else ruled_out
+        assert bound <= value(plan) - 1 + 1e-6
+
+
 def test_too_many_to_be_worth_while() -> None:
     blocks, made = sites.blocks(), master()
-    assert split(blocks.first_stage, made.bound_in, binaries(blocks.first_stage), 1e9, 3) is None
-    assert split(blocks.first_stage, made.bound_in, np.zeros(0, dtype=np.int64), 1e9, 100) is None
+    assert Choices(blocks.first_stage, made.bound_in, binaries(blocks.first_stage)).split(1e9, 3) is None
+    assert Choices(blocks.first_stage, made.bound_in, np.zeros(0, dtype=np.int64)).split(1e9, 100) is None
 
 
 def test_leading_regions_have_the_least_bounds() -> None:
@@ -69,12 +91,12 @@ def test_leading_regions_have_the_least_bounds() -> None:
     columns = binaries(blocks.first_stage)
     feasible = sorted((plan for plan in sites.plans() if sum(plan) <= sites.MOST), key=value)
     for count in (1, 3, 100):
-        regions = leading(blocks.first_stage, made.bound_in, columns, count)
+        regions = Choices(blocks.first_stage, made.bound_in, columns).leading(count)
         assert [region.lower.tolist() for region in regions] == [list(plan) for plan in feasible[:count]]
         assert all(region.lower.tolist() == region.upper.tolist() for region in regions)
         assert [region.bound for region in regions] == pytest.approx([value(plan) - 1 for plan in feasible[:count]])
-    assert leading(blocks.first_stage, lambda *_: np.inf, columns, 1) == []
-    assert leading(blocks.first_stage, made.bound_in, columns[:0], 1) == []
+    assert Choices(blocks.first_stage, lambda *_: (np.inf, None), columns).leading(1) == []
+    assert Choices(blocks.first_stage, made.bound_in, columns[:0]).leading(1) == []
 
 
 def test_first_plan_is_sought_in_the_leading_region(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,7 +159,7 @@ def test_masters_side_by_side(where: str, request: pytest.FixtureRequest) -> Non
 def test_region_that_holds_nothing() -> None:
     """More sites than may be opened: infeasible, so no plan of it costs less than infinity."""
     blocks, made = sites.blocks(), master()
-    found = split(blocks.first_stage, made.bound_in, binaries(blocks.first_stage), 1e9, 100)
+    found = Choices(blocks.first_stage, made.bound_in, binaries(blocks.first_stage)).split(1e9, 100)
     assert found is not None
     before = made.relax().bound
     region = found[0][0]
@@ -195,9 +217,9 @@ def test_halves_share_out_every_plan_and_bound_what_they_hold() -> None:
 def test_half_without_a_bound_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     """An unbounded relaxation says nothing; only a part without any plan is left out."""
     made, whole = some_region()
-    monkeypatch.setattr(Master, "_bound_between", lambda self, relaxation, at, sides: -np.inf)
+    monkeypatch.setattr(Master, "_between", lambda self, relaxation, at, sides: (-np.inf, None))
     assert len(made.halves(whole)) == 2
-    monkeypatch.setattr(Master, "_bound_between", lambda self, relaxation, at, sides: 7.0 if sides[0] > 0 else np.inf)
+    monkeypatch.setattr(Master, "_between", lambda self, relaxation, at, sides: (7.0 if sides[0] > 0 else np.inf, None))
     (part,) = made.halves(whole)
     assert part.bound == 7.0
 
