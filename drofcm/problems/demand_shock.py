@@ -91,7 +91,8 @@ def respond(m: Stage, data: xr.Dataset) -> LinearExpression:
 
 def send(m: Stage, data: xr.Dataset) -> None:
     """Modules from hubs to nodes, and when they arrive: (6) and (7)."""
-    sent = m.integer("sent", over="node hub fcm", where=data.sendable)  # x_idl
+    # (7) implies the bound; with it no scenario need be solved to learn that its cost is bounded below
+    sent = m.integer("sent", over="node hub fcm", upper=data.requirement, where=data.sendable)  # x_idl
     staged = data.hub_available * m["shipped"].sum("supplier")
     m.subject_to("staged", sent.sum("node") <= staged, where=data.sendable.any("node"))  # (6)
     m.subject_to("needed", sent.sum("hub") <= data.requirement, where=data.fleet)  # (7)
