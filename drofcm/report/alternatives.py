@@ -48,10 +48,10 @@ def moves_part(inputs: ReportInput) -> MovesPart | None:
     if moved.empty:
         what = "Robustness moves nothing: hubs and modules are those of the plan for the stated probabilities"
     else:
-        total = {str(label): own["change"].sum() for label, own in moved.groupby("fcm", sort=False)}
-        changes = [f"{_signed(change)} {technology(label)}" for label, change in total.items() if change]
+        total = moved.groupby("fcm")["change"].sum().reindex(inputs.data["fcm"].values, fill_value=0)
+        changes = [f"{_signed(change)} {technology(str(label))}" for label, change in total.items() if change]
         opened, closed = _hubs(inputs)
-        parts = [f"opens {join(opened)}"] * bool(opened) + [f"closes {join(closed)}"] * bool(closed)
+        parts = [f"{verb} {join(hubs)}" for verb, hubs in (("opens", opened), ("closes", closed)) if hubs]
         parts.append(f"changes modules by {join(changes)}" if changes else "moves modules between hubs")
         what = f"Robustness {join(parts)}"
     note = (
@@ -59,6 +59,8 @@ def moves_part(inputs: ReportInput) -> MovesPart | None:
         f"{money(abs(dearer))} k$/a {'more' if dearer >= 0 else 'less'} on average under those probabilities, and "
         f"{money(abs(saved))} k$/a {'less' if saved >= 0 else 'more'} in the worst case over the ambiguity set. "
         "What searches left open (the gap) is part of such differences."
+        if not moved.empty
+        else "The search for that plan found nothing better, within its gap, than what this plan already is."
     )
     called = names(inputs, "hubs")
     rows = [
