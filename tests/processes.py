@@ -14,6 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from drofcm.solve.progress import Standing
+
 TESTS = Path(__file__).resolve().parent
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(TESTS)}
 
@@ -73,7 +75,7 @@ class Killer:
         self.killed: list[int] = []
         self._pick, self._iterations, self._count = pick, iterations, 0
 
-    def __call__(self, seconds: float, lower: float, upper: float) -> None:
+    def __call__(self, standing: Standing) -> None:
         self._count += 1
         if self._count in self._iterations:
             pids = self._pick()

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import math
 import signal
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.table import Table
 
 from drofcm.core.errors import DrofcmError, Finding, InfeasibleError, InputError
+
+if TYPE_CHECKING:
+    from drofcm.solve.progress import Standing
 
 __all__ = [
     "NOT_CERTIFIED",
@@ -45,32 +52,93 @@ def stop_at_sigterm() -> None:
 _QUIET = 20.0
 """Seconds after which a log that is no terminal hears of the bounds again."""
 
+_ROWS = 12
+"""Lines of the live table."""
+
 
 class Shown:
-    """Shows the phase and the bounds of a run."""
+    """Shows how a run gets on: a live table on a terminal, lines where it is none.
 
-    def __init__(self, status: Any) -> None:
-        self._status = status
-        self._phase = ""
-        self._best = math.inf
-        self._told = 0.0
+    Parameters
+    ----------
+    phase
+        What is done first.
+    scale, unit
+        Of the bounds.
+    """
+
+    def __init__(self, phase: str, *, scale: float = 1e-3, unit: str = "k$/a") -> None:
+        self._scale, self._unit = scale, unit
+        self._spinner = Spinner("dots", phase)
+        self._live = Live(self._spinner, console=out, transient=True)
+        self._rows: deque[tuple[str, ...]] = deque(maxlen=_ROWS)
+        self._phase = phase
+        self._best, self._told = math.inf, 0.0
+
+    def __enter__(self) -> Self:
+        if out.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._live.stop()
 
     def phase(self, name: str) -> None:
         """A phase begins."""
-        self._phase = name
-        self._status.update(name)
+        self._phase, self._best, self._told = name, math.inf, 0.0
+        self._rows.clear()
+        self._spinner.update(text=name)
+        self._live.update(self._spinner)
         if not out.is_terminal:
             out.print(name)
 
-    def bounds(self, seconds: float, lower: float, upper: float) -> None:
-        """Bounds of the cost, $/a, after so many seconds."""
+    def bounds(self, standing: Standing) -> None:
+        """How the search stands."""
+        lower, upper = standing.lower * self._scale, standing.upper * self._scale
         gap = (upper - lower) / abs(upper) if math.isfinite(upper) and math.isfinite(lower) else math.inf
-        line = f"{self._phase}: {seconds:.0f} s, {lower / 1e3:,.1f} to {upper / 1e3:,.1f} k$/a, gap {gap:.2%}"
-        self._status.update(line)
-        if not out.is_terminal and (upper < self._best or seconds > self._told + _QUIET):
-            out.print(line)
-            self._told = seconds
+        self._rows.append(
+            (
+                f"{standing.seconds:.0f}",
+                standing.phase or "one program",
+                _amount(lower),
+                _amount(upper),
+                f"{gap:.2%}" if math.isfinite(gap) else "–",
+                f"{standing.cuts:,}",
+                str(standing.kept),
+                f"{standing.master_seconds:.0f}",
+                f"{standing.scenario_seconds:.0f}",
+            )
+        )
+        self._live.update(Group(self._spinner, self._table()))
+        if not out.is_terminal and (upper < self._best or standing.seconds > self._told + _QUIET):
+            out.print(
+                f"{self._phase}: {standing.seconds:.0f} s, {_amount(lower)} to {_amount(upper)} {self._unit}, "
+                f"gap {gap:.2%}{_effort(standing)}"
+            )
+            self._told = standing.seconds
         self._best = min(upper, self._best)
+
+    def _table(self) -> Table:
+        heads = ("s", "search", f"least {self._unit}".strip(), "most", "gap", "cuts", "whole", "masters", "scenarios")
+        table = Table(box=None)
+        for head in heads:
+            table.add_column(head, justify="left" if head == "search" else "right", no_wrap=True)
+        for row in self._rows:
+            table.add_row(*row)
+        return table
+
+
+def _amount(value: float) -> str:
+    return f"{value:,.1f}" if abs(value) >= 100 else f"{value:,.6g}"
+
+
+def _effort(standing: Standing) -> str:
+    if not standing.phase:
+        return ""
+    return (
+        f", {standing.cuts:,} cuts, {standing.kept} scenarios whole, {standing.master_seconds:.0f} s in masters, "
+        f"{standing.scenario_seconds:.0f} s in scenarios"
+    )
 
 
 @contextmanager

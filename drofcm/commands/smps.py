@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from drofcm.commands.console import STOPPED, cluster, out, stop_at_sigterm, told
+from drofcm.commands.console import STOPPED, Shown, cluster, out, stop_at_sigterm, told
 from drofcm.core.errors import Finding, InputError
 
 __all__ = ["smps"]
@@ -40,7 +40,7 @@ def smps(
         if method == "extensive" and (scheduler or checkpoint):
             what = "--scheduler" if scheduler else "--checkpoint"
             raise InputError([Finding(what, "the extensive form is solved in one piece", "choose --method lshaped")])
-    with told(), out.status("reading") as status, cluster(scheduler) as client:
+    with told(), Shown("reading and solving", scale=1.0, unit="") as shown, cluster(scheduler) as client:
         result = solve_smps(
             file,
             stochastic=stochastic,
@@ -55,7 +55,7 @@ def smps(
             client=client,
             checkpoint=checkpoint,
             resume=resume,
-            progress=lambda seconds, low, high: status.update(f"{seconds:.0f} s, {low:,.6g} to {high:,.6g}"),
+            progress=shown.bounds,
         )
         if save is not None:
             result.to_netcdf(save)

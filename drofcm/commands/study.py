@@ -74,7 +74,7 @@ def run(
     from drofcm.study.run import run_study
 
     stop_at_sigterm()
-    with told(), out.status("starting") as status, cluster(scheduler) as client:
+    with told(), Shown("starting") as shown, cluster(scheduler) as client:
         folder = run_study(
             study,
             runs,
@@ -83,7 +83,7 @@ def run(
             client=client,
             checkpoint=checkpoint,
             resume=resume,
-            progress=Shown(status),
+            progress=shown,
         )
     facts = folder.provenance
     warn([Finding(**finding) for finding in facts["warnings"]])

@@ -31,8 +31,9 @@ from drofcm.risk.measures import Expectation, RiskMeasure, as_sum
 from drofcm.risk.reformulate import risk_expression
 from drofcm.risk.weights import check_probability
 from drofcm.solve.execution import wait_for_worker
-from drofcm.solve.extensive import Progress, infeasibility_listing
+from drofcm.solve.extensive import infeasibility_listing
 from drofcm.solve.method import Method, evaluate_blocks, solve_blocks
+from drofcm.solve.progress import Progress
 from drofcm.solve.result import Result
 from drofcm.solve.spread import spread
 
@@ -232,7 +233,7 @@ class TwoStageProgram:
         start
             A plan to start from, labelled as `Result.first_stage`.
         progress
-            Called with seconds, lower bound and upper bound while the search runs.
+            Called while the search runs, with seconds, bounds and counts: a `drofcm.solve.progress.Standing`.
 
         Raises
         ------

@@ -22,13 +22,11 @@ from drofcm.risk.weights import worst_case_weights
 from drofcm.solve.execution import Executor
 from drofcm.solve.highs import MatrixProblem, Outcome, solve
 from drofcm.solve.master import Master
+from drofcm.solve.progress import Progress, Standing
 from drofcm.solve.recourse import relative_gap, result_at, solve_recourse
 from drofcm.solve.result import Result, Status
 
-__all__ = ["Progress", "infeasibility_listing", "solve_extensive", "versions", "whole_problem"]
-
-Progress = Callable[[float, float, float], None]
-"""Called with seconds, lower bound and upper bound."""
+__all__ = ["infeasibility_listing", "solve_extensive", "versions", "whole_problem"]
 
 Vector = npt.NDArray[np.float64]
 
@@ -79,7 +77,7 @@ def solve_extensive(
     start
         A plan to start from.
     progress
-        Called with seconds, lower and upper bound.
+        Called with a `drofcm.solve.progress.Standing`.
     ask
         Where the recourse is solved again at the plan; in this process if left out.
 
@@ -100,7 +98,7 @@ def solve_extensive(
     def listen(seconds: float, lower: float, upper: float) -> None:
         rows.append((seconds, lower, upper))
         if progress is not None:
-            progress(seconds, lower, upper)
+            progress(Standing(seconds, lower, upper))
 
     def attempt(problem: MatrixProblem, asked: float, from_: Vector | None) -> Outcome:
         left = None if time_limit is None else max(0.0, time_limit - (time.perf_counter() - began))

@@ -25,8 +25,8 @@ from drofcm.core.errors import LimitError, ModelError, shorten
 from drofcm.risk.ambiguity import AmbiguitySet
 from drofcm.risk.measures import RiskMeasure
 from drofcm.solve.execution import executor
-from drofcm.solve.extensive import Progress
 from drofcm.solve.integers import IntegerPhase
+from drofcm.solve.progress import Progress
 from drofcm.solve.recourse import result_at
 from drofcm.solve.relaxation import relax, strengthen
 from drofcm.solve.result import Result, Status
@@ -69,7 +69,7 @@ def solve_lshaped(
     start
         A plan to start from, labelled as `Result.first_stage`.
     progress
-        Called with seconds, lower and upper bound after every iteration.
+        Called with a `drofcm.solve.progress.Standing` after every iteration.
     client, workers
         Where scenarios are solved; see `drofcm.solve.execution.executor`.
     checkpoint

@@ -15,8 +15,9 @@ from drofcm.core.errors import InfeasibleError, ModelError
 from drofcm.risk.ambiguity import AmbiguitySet, Nominal, require_bound
 from drofcm.risk.measures import Expectation, RiskMeasure
 from drofcm.solve.execution import executor
-from drofcm.solve.extensive import Progress, solve_extensive, versions
+from drofcm.solve.extensive import solve_extensive, versions
 from drofcm.solve.lshaped import solve_lshaped
+from drofcm.solve.progress import Progress
 from drofcm.solve.recourse import check_first_stage, result_at
 from drofcm.solve.result import Result
 

@@ -22,9 +22,10 @@ from drofcm.risk.weights import worst_case_weights
 from drofcm.solve import checkpoint as checkpoints
 from drofcm.solve.cuts import Cut
 from drofcm.solve.execution import Executor
-from drofcm.solve.extensive import Progress, versions
+from drofcm.solve.extensive import versions
 from drofcm.solve.highs import MatrixProblem, Task, solve
 from drofcm.solve.master import Master, MasterPoint
+from drofcm.solve.progress import Progress, Standing
 from drofcm.solve.recourse import relative_gap
 from drofcm.solve.regions import Region
 from drofcm.solve.result import Status
@@ -60,7 +61,7 @@ class Search:
     ask
         Answers for the scenarios.
     progress
-        Called with seconds, lower and upper bound after every iteration.
+        Called with a `drofcm.solve.progress.Standing` after every iteration.
     checkpoint
         File that keeps what was learnt; where it is there already, the search goes on from it.
 
@@ -249,22 +250,32 @@ class Search:
         self._iteration += 1
         pool, regions = self.master.pool, self.regions or []
         own = sum(len(region.cuts) for region in regions)
+        standing = Standing(
+            seconds=self.stop.seconds,
+            lower=self.lower,
+            upper=self.upper,
+            phase=self.phase,
+            cuts=len(pool) + own,
+            kept=len(self.kept),
+            master_seconds=self._spent.get("master", 0.0),
+            scenario_seconds=self._spent.get("scenarios", 0.0),
+        )
         self.log.append(
             {
-                "seconds": self.stop.seconds,
-                "lower_bound": self.lower,
-                "upper_bound": self.upper,
-                "gap": relative_gap(self.lower, self.upper),
-                "phase": self.phase,
-                "cuts": len(pool) + own,
+                "seconds": standing.seconds,
+                "lower_bound": standing.lower,
+                "upper_bound": standing.upper,
+                "gap": relative_gap(standing.lower, standing.upper),
+                "phase": standing.phase,
+                "cuts": standing.cuts,
                 "cuts_active": int(pool.active.sum()) + own,
-                "kept": len(self.kept),
-                "master_seconds": self._spent.get("master", 0.0),
-                "scenario_seconds": self._spent.get("scenarios", 0.0),
+                "kept": standing.kept,
+                "master_seconds": standing.master_seconds,
+                "scenario_seconds": standing.scenario_seconds,
             }
         )
         if self._progress is not None:
-            self._progress(self.stop.seconds, self.lower, self.upper)
+            self._progress(standing)
         if self._path is not None:
             checkpoints.write(self._path, self._key, self._learnt())
 

@@ -22,6 +22,7 @@ from drofcm.report.tables import gap_of_benefit
 from drofcm.risk.ambiguity import AmbiguitySet, Nominal
 from drofcm.risk.measures import RiskMeasure
 from drofcm.solve.checkpoint import expect
+from drofcm.solve.progress import Standing
 from drofcm.solve.result import Result
 from drofcm.study.ambiguity import ambiguity_set
 from drofcm.study.assemble import Assembly, assemble
@@ -40,15 +41,15 @@ class Progress(Protocol):
     def phase(self, name: str) -> None:
         """Say that a phase begins."""
 
-    def bounds(self, seconds: float, lower: float, upper: float) -> None:
-        """Say where the search of the current phase stands, $/a."""
+    def bounds(self, standing: Standing) -> None:
+        """Say where the search of the current phase stands; bounds in $/a."""
 
 
 class _Silent:
     def phase(self, name: str) -> None:
         """Say nothing."""
 
-    def bounds(self, seconds: float, lower: float, upper: float) -> None:
+    def bounds(self, standing: Standing) -> None:
         """Say nothing."""
 
 
@@ -71,8 +72,8 @@ class _Logged:
     def note(self, text: str) -> None:
         self.lines.append(f"{self.seconds:8.1f} s  {text}")
 
-    def bounds(self, seconds: float, lower: float, upper: float) -> None:
-        self._listener.bounds(seconds, lower, upper)
+    def bounds(self, standing: Standing) -> None:
+        self._listener.bounds(standing)
 
 
 def open_study(path: Path | str, **solver: Any) -> Assembly:

@@ -123,7 +123,7 @@ def test_search_that_is_taken_up_ends_at_the_same_optimum(tmp_path: Path, left: 
     assert iterations <= before.iteration <= iterations + 1
     assert (before.regions is not None) == (left == 1)
     seen: list[tuple[float, float]] = []
-    result = solve(path, progress=lambda _, lower, upper: seen.append((lower, upper)))
+    result = solve(path, progress=lambda own: seen.append((own.lower, own.upper)))
     after = read(path, key())
     assert after is not None
     assert result.objective == pytest.approx(sites.optimum(), rel=1e-6)

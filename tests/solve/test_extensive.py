@@ -19,6 +19,7 @@ import xarray as xr
 import drofcm as dro
 from drofcm.core.errors import InfeasibleError, InputError, LimitError, ModelError, SolveError
 from drofcm.solve.highs import MatrixProblem, solve
+from drofcm.solve.progress import Standing
 
 # Two machines are bought (4 and 5 a piece, at most 3 of each, at most 5 together), each makes 2 pieces. What is missing
 # to the demand is bought in at the price of the scenario.
@@ -108,8 +109,8 @@ def test_start_that_does_not_fit_is_refused() -> None:
 
 
 def test_progress_and_log() -> None:
-    seen: list[tuple[float, float, float]] = []
-    result = network().solve(gap=0.3, progress=lambda *report: seen.append(report))
+    seen: list[Standing] = []
+    result = network().solve(gap=0.3, progress=seen.append)
     assert seen
     assert list(result.log.columns) == ["seconds", "lower_bound", "upper_bound", "gap", "phase"]
     assert len(result.log) == len(seen) + 1

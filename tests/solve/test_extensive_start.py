@@ -10,6 +10,7 @@ import xarray as xr
 import drofcm as dro
 from drofcm.solve.extensive import whole_problem
 from drofcm.solve.highs import solve
+from drofcm.solve.progress import Standing
 
 
 def test_bounds_that_are_told_from_a_start_on_are_bounds() -> None:
@@ -17,13 +18,17 @@ def test_bounds_that_are_told_from_a_start_on_are_bounds() -> None:
     best = sites.optimum()
     empty = dro.solve(sites.blocks(), gap=1e-6).first_stage
     empty = empty.assign(opened=xr.zeros_like(empty.opened))
-    told: list[tuple[float, float]] = []
+    told: list[Standing] = []
     result = dro.solve(
-        sites.blocks(), method="extensive", gap=1e-6, start=empty, progress=lambda _, low, up: told.append((low, up))
+        sites.blocks(),
+        method="extensive",
+        gap=1e-6,
+        start=empty,
+        progress=told.append,
     )
     assert result.objective == pytest.approx(best, rel=1e-6)
     assert told
-    assert all(low <= best * (1 + 1e-6) and up >= best * (1 - 1e-6) for low, up in told)
+    assert all(own.lower <= best * (1 + 1e-6) and own.upper >= best * (1 - 1e-6) for own in told)
     assert (result.log.lower_bound <= best * (1 + 1e-6)).all()
 
 

@@ -122,9 +122,9 @@ from processes import worker_processes
 when = sys.argv[1]
 group = lambda: os.killpg(0, signal.SIGINT)
 
-def stop(seconds, lower, upper):
+def stop(standing):
     # once there is a plan
-    if upper == float("inf") or signal.getsignal(signal.SIGALRM) == stop:
+    if standing.upper == float("inf") or signal.getsignal(signal.SIGALRM) == stop:
         return
     signal.signal(signal.SIGALRM, stop)
     if when == "between":
