@@ -93,7 +93,7 @@ class Frontier(Section):
     """Plans of other risk measures and sizes of the ambiguity set, searched for comparison once the plan is found."""
 
     tail_weights: Annotated[tuple[Share, ...], Field(strict=False, min_length=1)] = Field(
-        default=(0.0, 0.5, 1.0), description="w of (1 - w) mean + w CVaR at the first confidence level of the study"
+        default=(0.0, 0.5, 1.0), description="w of (1 - w) mean + w CVaR at the largest confidence level of the study"
     )
     multiples: Annotated[tuple[NotNegative, ...], Field(strict=False)] = Field(
         default=(0.0, 0.5, 1.0, 2.0),

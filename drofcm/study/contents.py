@@ -22,6 +22,7 @@ from drofcm.report.maps import maps
 from drofcm.solve.result import Result
 from drofcm.study.ambiguity import ambiguity_set
 from drofcm.study.folder import RunFolder
+from drofcm.study.frontier import tail_level
 from drofcm.study.outcome_layers import write_styles
 from drofcm.validate.certificate import certify, report_quantities
 
@@ -108,7 +109,7 @@ def report_input(
         quantities=quantities,
         assumptions=list(_assumptions(study, layers)),
         provenance=provenance,
-        alpha=max((tail.alpha for tail in risk.cvar), default=0.9),
+        alpha=tail_level(study),
         frontier=frontier,
     )
 

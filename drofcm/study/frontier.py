@@ -64,9 +64,7 @@ class Family:
     start: xr.Dataset | None = None
 
 
-def frontier_of(
-    assembly: Assembly, program: TwoStageProgram, start: xr.Dataset, client: Any = None, workers: int | None = None
-) -> pd.DataFrame:
+def frontier_of(assembly: Assembly, program: TwoStageProgram, start: xr.Dataset, client: Any) -> pd.DataFrame:
     """The frontier that the section ``frontier`` of a study asks for.
 
     Returns
@@ -84,11 +82,11 @@ def frontier_of(
         name: Family(program, sets, risk, tail_level(study), settings, start)
         for name, risk in tail_mixtures(study, asked.tail_weights).items()
     }
-    found = solve_families(families, client, workers)
+    found = solve_families(families, client)
     return pd.concat({name: table_of(plans) for name, plans in found.items()}, names=["risk"])
 
 
-def solve_families(families: Mapping[str, Family], client: Any, workers: int | None) -> dict[str, Solved]:
+def solve_families(families: Mapping[str, Family], client: Any, workers: int | None = None) -> dict[str, Solved]:
     """Plans of every family, families side by side.
 
     Returns
@@ -109,8 +107,8 @@ def table_of(plans: Solved) -> pd.DataFrame:
 
 
 def tail_level(study: StudyFile) -> float:
-    """Confidence level of the tail: the first of the study, 0.9 if it names none."""
-    return study.risk.cvar[0].alpha if study.risk.cvar else 0.9
+    """Confidence level of the tail, as in the report: the largest of the study, 0.9 if it names none."""
+    return max((tail.alpha for tail in study.risk.cvar), default=0.9)
 
 
 def tail_mixtures(study: StudyFile, tail_weights: Sequence[float]) -> dict[str, WeightedSum]:

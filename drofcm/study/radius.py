@@ -86,7 +86,7 @@ def choose_radius(
     multiples
         Candidate radii as multiples of the starting radius (`drofcm.candidate_radii`), rising from 0.
     tail_weights
-        Weights lambda of the frontier: (1 - lambda) E + lambda CVaR at the first confidence level of the study.
+        Weights lambda of the frontier: (1 - lambda) E + lambda CVaR at the largest confidence level of the study.
     folds
         Of the cross-validation.
     gap, time_limit
