@@ -32,7 +32,7 @@ __all__ = ["Executor", "executor", "process_pool", "settle", "wait_for_worker", 
 _ATTEMPTS = 5
 """How often in a row the workers may fail before anything is answered."""
 
-_BATCHES_PER_WORKER = 4
+_BATCHES_PER_WORKER, _BATCHES_WITH_INTEGERS = 4, 64
 
 _PATIENCE = 60.0
 """Seconds for which a cluster may have no worker at all: schedulers of batch systems need time to start new ones."""
@@ -200,11 +200,15 @@ class _Processes:
         self._pool: Any = None
 
     def ask(self, requests: Mapping[int, Request]) -> dict[int, Answer]:
-        batches = [{n: requests[n] for n in batch} for batch in _batches(list(requests), self.workers)]
+        # what takes longest first; with integers a scenario can take a hundred times as long as the next
+        numbers = sorted(requests, key=lambda n: -requests[n].steps)
+        whole = any(own.steps or own.exact or own.report for own in requests.values())
+        each = _BATCHES_WITH_INTEGERS if whole else _BATCHES_PER_WORKER
+        batches = [{n: requests[n] for n in batch} for batch in _batches(numbers, self.workers * each)]
         return self._all(_answer_resident, batches)
 
     def floors(self) -> Floors:
-        return self._all(_floors_resident, _batches(self._block.numbers, self.workers))
+        return self._all(_floors_resident, _batches(self._block.numbers, self.workers * _BATCHES_PER_WORKER))
 
     def solve(self, tasks: Sequence[Task]) -> list[Outcome]:
         if len(tasks) == 1:
@@ -276,9 +280,9 @@ def without_interrupts() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
-def _batches(numbers: list[int], workers: int) -> list[list[int]]:
+def _batches(numbers: list[int], most: int) -> list[list[int]]:
     """Small batches, dealt in turn, so that no worker waits long for another."""
-    count = min(len(numbers), workers * _BATCHES_PER_WORKER)
+    count = min(len(numbers), most)
     return [numbers[k::count] for k in range(count)]
 
 
