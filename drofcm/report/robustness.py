@@ -23,11 +23,12 @@ def verdict(differences: pd.DataFrame, chosen: str, against: str) -> str:
     row = _of(_scaled(differences), "cvar_cost").loc[[chosen]].to_dict("records")[0]
     span = f"{number(row['lower'], 1)} to {number(row['upper'], 1)} k$/a"
     change = f"{number(row['estimate'], 1)} k$/a (95 %: {span}, {int(row['repetitions'])} repetitions)"
+    what = f"out of sample, {chosen} changes CVaR 0.95 against that {against} by {change}."
     if row["upper"] < 0:
-        return f"Robustness pays here: out of sample, {chosen} changes CVaR 0.95 against plain {against} by {change}."
+        return f"Robustness pays here: {what}"
     if row["lower"] > 0:
-        return f"Robustness does harm here: out of sample, {chosen} changes CVaR 0.95 against {against} by {change}."
-    return f"No significant difference: out of sample, {chosen} changes CVaR 0.95 against plain {against} by {change}."
+        return f"Robustness does harm here: {what}"
+    return f"No significant difference: {what}"
 
 
 def write_robustness(
@@ -75,7 +76,7 @@ def write_robustness(
     )
     sections = [
         Section(
-            f"What plans have over plain {against}",
+            f"What plans have over that {against}",
             ["Dots: mean over the repetitions; whiskers: 95 % Student interval of the paired differences. Left: less."],
             drawn,
             _texts(differences, significant=True),

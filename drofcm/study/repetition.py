@@ -29,10 +29,10 @@ from drofcm.study.run import no_plan
 from drofcm.validate.crossvalidation import MULTIPLES, candidate_radii, cross_validate
 from drofcm.validate.evaluate import evaluate
 
-__all__ = ["CHOSEN", "RISK_AVERSE", "RISK_NEUTRAL", "Design", "Repetitions", "plan_of", "repeat"]
+__all__ = ["CHOSEN", "NO_BALL", "RISK_NEUTRAL", "Design", "Repetitions", "plan_of", "repeat"]
 
 RISK_NEUTRAL: Final = "risk neutral"
-RISK_AVERSE: Final = "CVaR"
+NO_BALL: Final = "without a ball"
 CHOSEN: Final = "DRO, radius by cross-validation"
 NOTHING: Final = "do nothing"
 ALPHA: Final = 0.95
@@ -52,7 +52,7 @@ class Design:
     folds
         Of the cross-validation.
     multiples
-        Candidate radii as multiples of the starting radius; the first is 0, which is plain CVaR.
+        Candidate radii as multiples of the starting radius; the first is 0, the plan without a ball.
     gap, time_limit
         Of every search; None takes those of the study.
     """
@@ -75,7 +75,7 @@ class Design:
         if self.folds > self.training:
             yield Finding("folds", f"{self.folds} folds need as many training events, there are {self.training}")
         if not self.multiples or self.multiples[0] != 0 or list(self.multiples) != sorted(set(self.multiples)):
-            yield Finding("multiples", f"must rise from 0, got {list(self.multiples)}", "0 is plain CVaR")
+            yield Finding("multiples", f"must rise from 0, got {list(self.multiples)}", "0 is the plan without a ball")
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,7 @@ def _set(around: Wasserstein, radius: float) -> Nominal | Wasserstein:
 
 def plan_of(multiple: float) -> str:
     """What the plan of a candidate radius is called."""
-    return RISK_AVERSE if multiple == 0 else f"DRO, {multiple:g} x starting radius"
+    return NO_BALL if multiple == 0 else f"DRO, {multiple:g} x starting radius"
 
 
 def _plans(

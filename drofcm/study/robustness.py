@@ -24,12 +24,15 @@ from drofcm.solve.spread import spread
 from drofcm.study.assemble import Assembly
 from drofcm.study.folder import digest_files, digest_of
 from drofcm.study.radius import ball
-from drofcm.study.repetition import CHOSEN, RISK_AVERSE, Design, Repetitions, plan_of, repeat
+from drofcm.study.repetition import CHOSEN, NO_BALL, Design, Repetitions, plan_of, repeat
 from drofcm.study.run import open_study
 
 __all__ = ["PRESETS", "Experiment", "run_experiment_of", "run_robustness", "shift"]
 
-_MAY_DIFFER: Final = frozenset({"name", "title", "description", "seed", "events", "data_centres"})
+_MAY_DIFFER: Final = frozenset(
+    {"name", "title", "description", "seed", "events", "data_centres", "risk", "ambiguity", "frontier", "solver"}
+)
+"""The world, and how a planner decides, which says nothing of the world."""
 
 PRESETS: Final = {
     "full": Design(repetitions=10, training=20, fresh=500, folds=5),
@@ -83,7 +86,8 @@ def run_robustness(
     path
         Study file of the planner.
     shifted
-        Study file of what events are really like; it may differ in ``events`` and ``data_centres`` only.
+        Study file of what events are really like: ``events`` and ``data_centres`` may differ; how it would decide
+        (risk, ambiguity, solver) plays no part.
     runs
         Where run folders stand.
     design
@@ -153,7 +157,7 @@ def run_experiment_of(
     """Run a preset with changes (None changes nothing); the sentences in which it is told."""
     design = replace(PRESETS[preset], **{key: value for key, value in changes.items() if value is not None})
     done = run_robustness(path, shifted, runs, design=design, **options)
-    told = verdict(differences(done.outcomes, RISK_AVERSE), CHOSEN, RISK_AVERSE)
+    told = verdict(differences(done.outcomes, NO_BALL), CHOSEN, NO_BALL)
     return [told, *statements(done), str(done.folder / "report.html")]
 
 
@@ -163,7 +167,8 @@ def shift(planner: StudyFile, truth: StudyFile) -> tuple[str, ...]:
     Raises
     ------
     InputError
-        If it differs in anything but events and data centres: plans of one would be no plans of the other.
+        If it differs in anything but events and data centres, or how a planner decides: plans of one would be no plans
+        of the other.
     """
     raise_if_any(
         Finding(
@@ -203,7 +208,7 @@ def _write(experiment: Experiment, planner: Assembly) -> None:
         "outcomes": experiment.outcomes,
         "validation": experiment.validation,
         "summary": summary(experiment.outcomes),
-        "differences": differences(experiment.outcomes, RISK_AVERSE),
+        "differences": differences(experiment.outcomes, NO_BALL),
         "radius": by_radius(experiment.outcomes, experiment.validation, plan_of),
     }
     for name, table in tables.items():
@@ -213,4 +218,4 @@ def _write(experiment: Experiment, planner: Assembly) -> None:
         temporary.replace(file)
     title = planner.study.title or planner.study.name
     facts = statements(experiment)
-    write_robustness(experiment.folder / "report.html", title, facts, tables, (CHOSEN, RISK_AVERSE))
+    write_robustness(experiment.folder / "report.html", title, facts, tables, (CHOSEN, NO_BALL))

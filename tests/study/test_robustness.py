@@ -13,7 +13,7 @@ from tiny import TINY
 from drofcm.core.errors import InputError
 from drofcm.report.experiments import by_radius, differences, summary
 from drofcm.report.robustness import verdict
-from drofcm.study.repetition import CHOSEN, RISK_AVERSE, Design
+from drofcm.study.repetition import CHOSEN, NO_BALL, Design
 from drofcm.study.robustness import PRESETS, run_robustness, shift
 from drofcm.study.run import open_study
 
@@ -47,8 +47,8 @@ def test_differences_are_paired_by_repetition() -> None:
     rng = np.random.default_rng(1)
     base = rng.normal(1e6, 3e5, 10)
     change = rng.normal(-2e4, 1e4, 10)
-    table = outcomes({RISK_AVERSE: list(base), CHOSEN: list(base + change)})
-    row = differences(table, RISK_AVERSE).loc[("cvar_cost", CHOSEN)]
+    table = outcomes({NO_BALL: list(base), CHOSEN: list(base + change)})
+    row = differences(table, NO_BALL).loc[("cvar_cost", CHOSEN)]
     by_scipy = scipy.stats.ttest_rel(base + change, base).confidence_interval(0.95)
     assert (row["lower"], row["upper"]) == pytest.approx((by_scipy.low, by_scipy.high))
     assert row["significant"]
@@ -61,8 +61,8 @@ def test_differences_are_paired_by_repetition() -> None:
     [([-9e4, -8e4, -7e4], "pays"), ([9e4, 8e4, 7e4], "harm"), ([-9e4, 8e4, 1e4], "No significant difference")],
 )
 def test_the_verdict_follows_the_interval(change: list[float], said: str) -> None:
-    table = outcomes({RISK_AVERSE: [1e6] * 3, CHOSEN: [1e6 + own for own in change]})
-    assert said in verdict(differences(table, RISK_AVERSE), CHOSEN, RISK_AVERSE)
+    table = outcomes({NO_BALL: [1e6] * 3, CHOSEN: [1e6 + own for own in change]})
+    assert said in verdict(differences(table, NO_BALL), CHOSEN, NO_BALL)
 
 
 def test_what_each_radius_brought() -> None:
