@@ -27,6 +27,7 @@ __all__ = ["MOST_NODES", "Choices", "Region", "binaries"]
 Vector = npt.NDArray[np.float64]
 Columns = npt.NDArray[np.int64]
 
+_MOST_BINARIES = 24
 MOST_NODES = 2000
 """Choices, whole or in part, that are looked at."""
 
@@ -125,11 +126,12 @@ class Choices:
         self._found: list[Region] = []
         self._waiting: list[_Node] = []
         self._nodes = 0
-        if len(columns):
+        self._few = 0 < len(columns) <= _MOST_BINARIES
+        if self._few:
             self._look(np.zeros(len(columns)), np.ones(len(columns)), -np.inf)
 
     def leading(self, count: int) -> list[Region]:
-        """The regions with the least bounds, at most ``count``; none if there are no binaries or no choice of them."""
+        """The regions with the least bounds, at most ``count``; none without binaries, with too many, or no choice."""
         while self._waiting and len(self._found) < count and self._nodes < MOST_NODES:
             self._branch()
         return self._found[:count]
@@ -149,7 +151,7 @@ class Choices:
         The regions, with those that `leading` has found, and the least bound among what was ruled out; None if there
         are no binaries, or too many of them or of the regions.
         """
-        if not len(self._columns):
+        if not self._few:
             return None
         while self._waiting and self._waiting[0].bound < target:
             if self._nodes > MOST_NODES or len(self._found) > most:

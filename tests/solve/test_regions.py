@@ -86,6 +86,13 @@ def test_too_many_to_be_worth_while() -> None:
     assert Choices(blocks.first_stage, made.bound_in, np.zeros(0, dtype=np.int64)).split(1e9, 100) is None
 
 
+def test_many_binaries_are_left_to_the_master() -> None:
+    blocks, many = sites.blocks(), np.arange(25, dtype=np.int64)
+    choices = Choices(blocks.first_stage, lambda *_: pytest.fail("looked at"), many)
+    assert choices.leading(2) == []
+    assert choices.split(1e9, 100) is None
+
+
 def test_leading_regions_have_the_least_bounds() -> None:
     blocks, made = sites.blocks(), master()
     columns = binaries(blocks.first_stage)
