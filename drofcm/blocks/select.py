@@ -13,7 +13,7 @@ import xarray as xr
 
 from drofcm.blocks.form import LabelledMap, Scenario, TwoStageBlocks
 from drofcm.core.dims import SCENARIO
-from drofcm.core.errors import Finding, InputError
+from drofcm.core.errors import Finding, InputError, shorten
 
 __all__ = ["mean_scenario", "select"]
 
@@ -69,7 +69,7 @@ def mean_scenario(blocks: TwoStageBlocks) -> TwoStageBlocks:
         if not _alike(first, own)
     ]
     if differ:
-        what = f"{', '.join(differ[:5])} differ from the first in columns, rows, integers or infinite bounds"
+        what = f"{shorten(differ)} differ from the first in columns, rows, integers or infinite bounds"
         raise InputError([Finding("scenarios", what, "give mean=, the program of the mean scenario")])
     names = [own.name for own in fields(Scenario) if own.name != "integer"]
     mean = {name: _mean([getattr(own, name) for own in blocks.scenarios], weights) for name in names}
