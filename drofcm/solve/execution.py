@@ -27,7 +27,7 @@ from drofcm.core.errors import SolveError
 from drofcm.solve.highs import Outcome, Task
 from drofcm.solve.subproblem import Answer, Request, Subproblem
 
-__all__ = ["Executor", "executor", "process_pool", "settle", "wait_for_worker", "without_interrupts"]
+__all__ = ["Executor", "executor", "is_loss", "process_pool", "settle", "wait_for_worker", "without_interrupts"]
 
 _ATTEMPTS = 5
 """How often in a row the workers may fail before anything is answered."""
@@ -351,7 +351,7 @@ class _OnDask:
                     try:
                         done |= self._result(future)
                     except Exception as error:
-                        if not _is_loss(error):
+                        if not is_loss(error):
                             raise
                         self._sent.pop(k, None)
                         lost[k] = work[k]
@@ -404,7 +404,7 @@ def wait_for_worker(client: Any) -> list[Any]:
         time.sleep(0.2)
 
 
-def _is_loss(error: Exception) -> bool:
+def is_loss(error: Exception) -> bool:
     """Whether a task failed because its worker or its data are gone."""
     # imported here, because it takes half a second and most solves need no cluster
     from distributed import KilledWorker

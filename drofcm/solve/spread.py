@@ -10,7 +10,7 @@ import loky
 from loky.process_executor import BrokenProcessPool
 
 from drofcm.core.errors import SolveError
-from drofcm.solve.execution import process_pool, settle, wait_for_worker, without_interrupts
+from drofcm.solve.execution import is_loss, process_pool, settle, wait_for_worker, without_interrupts
 
 __all__ = ["spread"]
 
@@ -45,7 +45,12 @@ def spread(function: Callable[[T], R], items: Sequence[T], client: Any = None, w
     items = list(items)
     if client is not None:
         wait_for_worker(client)
-        return list(client.gather(client.map(function, items, pure=False)))
+        try:
+            return list(client.gather(client.map(function, items, pure=False)))
+        except Exception as error:
+            if is_loss(error):
+                raise SolveError(f"the cluster lost what it was asked for: {error}") from error
+            raise
     count = min(len(items), workers if workers is not None else loky.cpu_count())
     if count <= 1:
         return [function(item) for item in items]
