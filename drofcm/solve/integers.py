@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from drofcm.solve.highs import Task
 from drofcm.solve.master import MasterPoint
+from drofcm.solve.neighbours import Nearby, Neighbours
 from drofcm.solve.recourse import relative_gap
 from drofcm.solve.regions import MOST_NODES, Choices, Region, binaries
 from drofcm.solve.search import Search
@@ -64,6 +65,12 @@ _SHARE = 0.25
 _ROOM, _LOOSEST = 1 / 8, 1e-2
 """The master's own gap: this share of what is left to close, and never more than that; early masters need no more."""
 
+_TRIES = 4
+"""Neighbours of the best plan that are tried in vain before the search goes on."""
+
+_WORTH = 0.1
+"""Share of the gap asked for by which a neighbour must be able to cost less."""
+
 _STUCK = 0.7
 """A scenario joins the master if a plan's shortfall, met again, stays above this share of what it was."""
 
@@ -96,6 +103,8 @@ class IntegerPhase:
         self._leading: list[Region] = []
         self._led = False
         self._stubborn = np.zeros(search.count, dtype=bool)
+        self._neighbours: Neighbours | None = None
+        self._nearby: tuple[Vector, Nearby] | None = None
 
     def step(self) -> None:
         """One plan of the master, or one of each of some regions."""
@@ -110,6 +119,7 @@ class IntegerPhase:
                 self._split()
         else:
             self._search_regions(search.regions)
+        self.polish()
         search.record()
 
     def evaluate(self, x: Vector) -> _Visited:
@@ -132,6 +142,39 @@ class IntegerPhase:
             search.take_plan(x, search.objective(x, cost))
         self._visited[key] = _Visited(cost, answers)
         return self._visited[key]
+
+    # ---- plans close to the best one --------------------------------------------------------------------------------
+
+    def polish(self) -> None:
+        """Go from the best plan to a better one nearby, as long as the cuts leave hope for one."""
+        search, tried = self._search, 0
+        while tried < _TRIES and search.plan is not None and search.reason is None:
+            x = search.timed("neighbours", self._neighbour)
+            if x is None:
+                return
+            before, visited = search.upper, len(self._visited)
+            self.evaluate(x)
+            tried = 0 if search.upper < before else tried + len(self._visited) - visited
+
+    def _neighbour(self) -> Vector | None:
+        """The neighbour of the best plan that may cost least, if it may be worth while."""
+        search, plan = self._search, self._search.plan
+        assert plan is not None
+        if self._nearby is None or self._nearby[0] is not plan:
+            if self._neighbours is None:
+                self._neighbours = Neighbours(search.blocks)
+            weights = search.weights(self.evaluate(plan).cost)
+
+            def recourse(x: Vector) -> float:
+                return float(weights @ search.known(x, self._region_of(x)))
+
+            self._nearby = plan, Nearby(self._neighbours, plan, recourse)
+        return self._nearby[1].next(search.upper - _WORTH * search.allowed)
+
+    def _region_of(self, x: Vector) -> Region | None:
+        """The region that holds a plan, if there is one."""
+        regions = self._leading if self._search.regions is None else self._search.regions
+        return next((own for own in regions if own.holds(x)), None)
 
     # ---- plans of the master ----------------------------------------------------------------------------------------
 

@@ -33,6 +33,9 @@ MOST_NODES = 2000
 
 _INTEGRAL = 1e-6
 
+_TOLERANCE = 1e-6
+"""By how much a point may lie outside a region."""
+
 
 @dataclass(eq=False)
 class Region:
@@ -66,6 +69,10 @@ class Region:
     plan: Vector | None = None
     unfinished: bool = False
     patience: int = 1
+
+    def holds(self, x: Vector) -> bool:
+        """Whether a first stage lies in it."""
+        return bool(((self.lower - _TOLERANCE <= x) & (x <= self.upper + _TOLERANCE)).all())
 
     def part(self, column: int, lower: Vector, upper: Vector, bound: float) -> Region:
         """The part where one column lies between other bounds, with all that is known of the whole."""

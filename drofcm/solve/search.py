@@ -40,9 +40,6 @@ T = TypeVar("T")
 _SECONDS = 2.0
 """Time limit of one Lagrangian problem; its dual bound is valid whenever it stops."""
 
-_TOLERANCE = 1e-6
-"""By how much a point may lie outside a region."""
-
 _MEMORY = 60
 """Points of the Lagrangian dual that are remembered for each scenario."""
 
@@ -186,8 +183,7 @@ class Search:
         """Points of a scenario's Lagrangian dual, those of one region only."""
         if region is None:
             return self._points[s]
-        low, high = region.lower - _TOLERANCE, region.upper + _TOLERANCE
-        return tuple(point for point in self._points[s] if ((low <= point.x) & (point.x <= high)).all())
+        return tuple(point for point in self._points[s] if region.holds(point.x))
 
     def weights(self, cost: Vector) -> Vector:
         """The risk weights at these costs, (S)."""
