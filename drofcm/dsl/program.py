@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import logging
 import math
 import traceback
@@ -187,7 +188,9 @@ class TwoStageProgram:
             return self._assembled[1]
         size = chunk or _chunk_size(count, 1 if client is None else len(wait_for_worker(client)))
         parts = [self._part(slice(begin, begin + size)) for begin in range(0, count, size)]
-        joined = join(spread(_assembled, parts, client, workers=1), self.probability)
+        few = len(parts) == 1 and count < _LEAST_CHUNK
+        assembled = _assembled if few else _assembled_and_forgotten
+        joined = join(spread(assembled, parts, client, workers=1), self.probability)
         if chunk is None:
             self._assembled = (made_of, joined)
         return joined
@@ -430,6 +433,14 @@ def _are(some: tuple[Any, ...], others: tuple[Any, ...]) -> bool:
 
 def _assembled(part: TwoStageProgram) -> TwoStageBlocks:
     return part._assemble()
+
+
+def _assembled_and_forgotten(part: TwoStageProgram) -> TwoStageBlocks:
+    """The same, and the model goes: it and its variables refer to each other, a gigabyte that would stay for long."""
+    try:
+        return _assembled(part)
+    finally:
+        gc.collect()
 
 
 def solve(problem: TwoStageProgram | TwoStageBlocks, **settings: Any) -> Result:

@@ -78,8 +78,11 @@ def describe(blocks: TwoStageBlocks) -> str:
 
 
 def peak() -> str:
-    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return f"{own / 2**20:.2f} GiB"
+    """Of this process, and of the largest of its workers that have ended."""
+    own, worker = (
+        resource.getrusage(who).ru_maxrss / 2**20 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+    return f"{own:.2f} GiB, largest worker {worker:.2f} GiB"
 
 
 def share_of_benefit(lower: float, upper: float, nothing: float) -> float:
@@ -127,7 +130,7 @@ def race(arguments: argparse.Namespace) -> None:
             f"{len(result.provenance['kept_whole'])} scenarios whole"
         )
         print("  seconds: " + ", ".join(f"{kind} {seconds:.0f}" for kind, seconds in spent.items()))
-        print(f"  outside HiGHS, idle workers included, {outside:.0%}; peak memory of the client {peak()}")
+        print(f"  outside HiGHS, idle workers included, {outside:.0%}; peak memory {peak()}")
         if arguments.highs_limit:
             extensive = solve_blocks(
                 blocks, risk, method="extensive", gap=arguments.share * _COST, time_limit=arguments.highs_limit

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 import drofcm as dro
 from drofcm.dsl import program as module
+from drofcm.dsl.guard import StageModel
 
 
 def order(m: dro.Stage, data: xr.Dataset) -> Any:
@@ -66,3 +68,21 @@ def test_both_workers_of_a_cluster_assemble_and_blocks_are_those_of_one_process(
                 value, expected = value.toarray(), expected.toarray()
             npt.assert_array_equal(value, expected, err_msg=name)
     xr.testing.assert_equal(blocks.variables["sold"], alone.variables["sold"])
+
+
+def test_no_more_than_one_chunk_is_in_memory_as_a_model() -> None:
+    alive = []
+
+    def watched(m: dro.Stage, data: xr.Dataset) -> Any:
+        alive.append(sum(isinstance(thing, StageModel) for thing in gc.get_objects()))
+        return sell(m, data)
+
+    demand = np.random.default_rng(5).uniform(10, 90, 12)
+    data = xr.Dataset({"demand": ("scenario", demand)}, coords={"scenario": np.arange(12)})
+    gc.collect()
+    gc.disable()
+    try:
+        dro.TwoStageProgram(data, order, watched).blocks(chunk=3)
+    finally:
+        gc.enable()
+    assert alive == [alive[0]] * 4
