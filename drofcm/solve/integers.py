@@ -14,7 +14,9 @@ application to stochastic network design.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -68,6 +70,9 @@ _ROOM, _LOOSEST = 1 / 8, 1e-2
 _TRIES = 4
 """Neighbours of the best plan that are tried in vain before the search goes on."""
 
+_PARTS = 4
+"""Parts of the scenarios that are asked one after the other at a neighbour."""
+
 _WORTH = 0.1
 """Share of the gap asked for by which a neighbour must be able to cost less."""
 
@@ -105,6 +110,7 @@ class IntegerPhase:
         self._stubborn = np.zeros(search.count, dtype=bool)
         self._neighbours: Neighbours | None = None
         self._nearby: tuple[Vector, Nearby] | None = None
+        self._hopeless: set[bytes] = set()
 
     def step(self) -> None:
         """One plan of the master, or one of each of some regions."""
@@ -124,14 +130,23 @@ class IntegerPhase:
 
     def evaluate(self, x: Vector) -> _Visited:
         """Solve all scenarios at a plan with their integers; a plan that was met before is not solved again."""
+        key = _key(x)
+        if key not in self._visited:
+            self._visited[key] = self._visit(x, self._exact(x, range(self._search.count)))
+        return self._visited[key]
+
+    def _exact(self, x: Vector, scenarios: Iterable[int]) -> dict[int, Answer]:
+        """Some scenarios at a plan with their integers."""
         search = self._search
-        key = np.round(x, 9).tobytes()
-        if key in self._visited:
-            return self._visited[key]
         gap = min(_EXACT, search.stop.gap / 4)
         exact = Request(x, exact=True, gap=gap, seconds=search.stop.remaining)
-        answers = search.answers(dict.fromkeys(range(search.count), exact))
+        answers = search.answers(dict.fromkeys(scenarios, exact))
         search.take_cuts(x, answers)
+        return answers
+
+    def _visit(self, x: Vector, answers: dict[int, Answer]) -> _Visited:
+        """Take down what all scenarios answered at a plan."""
+        search = self._search
         cost = np.array([answers[s].upper for s in range(search.count)])
         nothing = [s for s in range(search.count) if answers[s].violation == 0 and np.isposinf(answers[s].lower)]
         if nothing:
@@ -140,8 +155,7 @@ class IntegerPhase:
         if np.isfinite(cost).all():
             search.master.learn_weights(cost)
             search.take_plan(x, search.objective(x, cost))
-        self._visited[key] = _Visited(cost, answers)
-        return self._visited[key]
+        return _Visited(cost, answers)
 
     # ---- plans close to the best one --------------------------------------------------------------------------------
 
@@ -149,15 +163,33 @@ class IntegerPhase:
         """Go from the best plan to a better one nearby, as long as the cuts leave hope for one."""
         search, tried = self._search, 0
         while tried < _TRIES and search.plan is not None and search.reason is None:
-            x = search.timed("neighbours", self._neighbour)
+            below = search.upper - _WORTH * search.allowed
+            x = search.timed("neighbours", partial(self._neighbour, below))
             if x is None:
                 return
-            before, visited = search.upper, len(self._visited)
-            self.evaluate(x)
-            tried = 0 if search.upper < before else tried + len(self._visited) - visited
+            if _key(x) in self._visited or _key(x) in self._hopeless:
+                continue
+            before = search.upper
+            self._attempt(x, below)
+            tried = 0 if search.upper < before else tried + 1
 
-    def _neighbour(self) -> Vector | None:
-        """The neighbour of the best plan that may cost least, if it may be worth while."""
+    def _attempt(self, x: Vector, below: float) -> None:
+        """Evaluate a plan scenario by scenario, where the cuts fall short most first, while it can cost less."""
+        search = self._search
+        assert search.plan is not None
+        best, region = self.evaluate(search.plan).cost, self._region_of(x)
+        short = self._short(best, search.known(search.plan, region), region)
+        known, answers = search.known(x, region), dict[int, Answer]()
+        for part in np.array_split(np.argsort(-short, kind="stable"), _PARTS):
+            answers |= self._exact(x, part.tolist())
+            known[part] = np.maximum(known[part], [answers[s].lower for s in part.tolist()])
+            if search.reason is not None or search.objective(x, known) >= below:
+                self._hopeless.add(_key(x))
+                return
+        self._visited[_key(x)] = self._visit(x, answers)
+
+    def _neighbour(self, below: float) -> Vector | None:
+        """The neighbour of the best plan that may cost least, if it may cost less than ``below``."""
         search, plan = self._search, self._search.plan
         assert plan is not None
         if self._nearby is None or self._nearby[0] is not plan:
@@ -169,7 +201,7 @@ class IntegerPhase:
                 return float(weights @ search.known(x, self._region_of(x)))
 
             self._nearby = plan, Nearby(self._neighbours, plan, recourse)
-        return self._nearby[1].next(search.upper - _WORTH * search.allowed)
+        return self._nearby[1].next(below)
 
     def _region_of(self, x: Vector) -> Region | None:
         """The region that holds a plan, if there is one."""
@@ -392,6 +424,10 @@ class IntegerPhase:
         after = self._short(cost, search.known(x, region), region)
         driven = list(requests)
         self._stubborn[driven] = after[driven] > _STUCK * short[driven]
+
+
+def _key(x: Vector) -> bytes:
+    return np.round(x, 9).tobytes()
 
 
 def _bound(region: Region) -> float:
