@@ -21,8 +21,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from drofcm.solve.highs import Task
-from drofcm.solve.master import MasterPoint
+from drofcm.solve.master import MasterPoint, Question
 from drofcm.solve.neighbours import Nearby, Neighbours
 from drofcm.solve.recourse import relative_gap
 from drofcm.solve.regions import MOST_NODES, Choices, Region, binaries
@@ -229,8 +228,7 @@ class IntegerPhase:
     def _improve(self) -> None:
         """Let the master propose a plan, evaluate it, learn where the cuts fall short of it."""
         search = self._search
-        task = search.master.task(self._gap(search.lower), search.stop.remaining, search.plan)
-        (point,) = search.solve([task])
+        (point,) = self._points([Question(self._gap(search.lower), search.stop.remaining, search.plan)])
         search.take_point(point, "dual bound of the master with integers")
         if len(point.x) and search.reason != "optimal":
             self._consider(point)
@@ -308,7 +306,7 @@ class IntegerPhase:
         """One plan of each region; where no scenario is kept whole first, because that takes a fraction of the time."""
         search = self._search
         chosen = [region for region in regions if not region.kept] or regions
-        points = search.solve([self._task(region) for region in chosen])
+        points = self._points([self._question(region) for region in chosen])
         for region, point in zip(chosen, points, strict=True):
             region.rounds += 1
             region.bound = max(region.bound, point.bound)
@@ -319,16 +317,29 @@ class IntegerPhase:
             if len(point.x) and region.bound < self._target and search.reason is None:
                 self._consider(point, region)
 
-    def _task(self, region: Region) -> Task:
+    def _question(self, region: Region) -> Question:
         search = self._search
         remaining, longest = search.stop.remaining, _REGION_SECONDS * region.patience
-        return search.master.task(
+        return Question(
             gap=self._gap(region.bound),
             time_limit=longest if remaining is None else min(longest, remaining),
             start=region.plan,
             region=region,
             enough=self._target,
         )
+
+    def _points(self, questions: list[Question]) -> list[MasterPoint]:
+        """What masters propose: by consolidated cuts, which takes seconds, or else side by side."""
+        search = self._search
+        points: dict[int, MasterPoint] = {}
+        for number, question in enumerate(questions):
+            point = search.timed("master", partial(search.master.search, question))
+            if point is not None:
+                points[number] = point
+        rest = [number for number in range(len(questions)) if number not in points]
+        if rest:
+            points |= zip(rest, search.solve([search.master.task(questions[number]) for number in rest]), strict=True)
+        return [points[number] for number in range(len(questions))]
 
     def _strengthen(self, region: Region) -> None:
         """One cut for every scenario that bears weight, at the multipliers of the region's relaxation."""

@@ -18,11 +18,12 @@ from drofcm.risk.ambiguity import AmbiguitySet
 from drofcm.risk.measures import RiskMeasure
 from drofcm.risk.rows import RiskRows, risk_rows
 from drofcm.risk.weights import worst_case_weights
+from drofcm.solve.consolidated import Consolidated
 from drofcm.solve.cuts import Cut, CutPool
 from drofcm.solve.highs import INTEGRALITY, LinearOutcome, LinearProgram, MatrixProblem, Outcome, Status, Task
 from drofcm.solve.regions import Region
 
-__all__ = ["Master", "MasterPoint"]
+__all__ = ["Master", "MasterPoint", "Question"]
 
 Vector = npt.NDArray[np.float64]
 Columns = npt.NDArray[np.int64]
@@ -76,6 +77,31 @@ class MasterPoint:
     row_price: Vector
 
 
+@dataclass(frozen=True)
+class Question:
+    """A search of the master with integers.
+
+    Attributes
+    ----------
+    gap
+        Relative gap of the search.
+    time_limit
+        Seconds; None for no limit.
+    start
+        A first stage to start from, (n).
+    region
+        Where to search, with the cuts and the whole scenarios of that region; everywhere if left out.
+    enough
+        Bound at which the search may stop.
+    """
+
+    gap: float
+    time_limit: float | None = None
+    start: Vector | None = None
+    region: Region | None = None
+    enough: float = np.inf
+
+
 class Master:
     """The master problem of one program.
 
@@ -101,6 +127,7 @@ class Master:
         # what follows the base in the relaxation: numbers of cuts, and _RISK_CUT
         self._in_relaxation: list[int] = []
         self._risk_rows_loaded = 0
+        self._consolidated: tuple[int, Consolidated] | None = None
 
     # ---- what is learnt -----------------------------------------------------------------------------------------
 
@@ -236,10 +263,36 @@ class Master:
 
         And the values of these columns there, if it was solved.
         """
+        if self._consolidated is None or self._consolidated[0] != len(self.pool):
+            self._consolidated = len(self.pool), self._consolidate(None)
+        consolidated = self._consolidated[1]
+        if consolidated.usable:
+            bound, x = consolidated.bound_in(columns, lower, upper)
+            return bound, None if x is None else x[columns]
         relaxation, first = self._load(), self._blocks.first_stage
         bound, x = self._between(relaxation, columns, (lower, upper))
         relaxation.set_column_bounds(columns, first.lower[columns], first.upper[columns])
         return bound, None if x is None else x[columns]
+
+    def search(self, question: Question) -> MasterPoint | None:
+        """The search with integers, by consolidated cuts; None where these will not do, or scenarios are kept whole."""
+        region, first = question.region, self._blocks.first_stage
+        if self.kept or (region is not None and region.kept):
+            return None
+        consolidated = self._consolidate(region)
+        if not consolidated.usable:
+            return None
+        sides = (first.lower, first.upper) if region is None else (region.lower, region.upper)
+        found = consolidated.search(*sides, question.gap, question.time_limit, question.start, question.enough)
+        if found is None:
+            return None
+        nothing = np.zeros(0)
+        x, theta = (nothing, nothing) if found.x is None or found.theta is None else (found.x, found.theta)
+        return MasterPoint(found.status, x, theta, found.bound, nothing, nothing, nothing)
+
+    def _consolidate(self, region: Region | None) -> Consolidated:
+        pools = [self.pool] if region is None else [self.pool, region.cuts]
+        return Consolidated(self._blocks.first_stage, pools, self.floor, self._weights)
 
     def _between(
         self, relaxation: LinearProgram, columns: Columns, sides: tuple[Vector, Vector]
@@ -250,32 +303,11 @@ class Master:
             return np.inf, None
         return (outcome.objective, outcome.x) if outcome.status == "optimal" else (-np.inf, None)
 
-    def task(
-        self,
-        gap: float,
-        time_limit: float | None,
-        start: Vector | None,
-        region: Region | None = None,
-        enough: float = np.inf,
-    ) -> Task:
-        """The search with integers, and with the scenarios that are kept whole.
-
-        Parameters
-        ----------
-        gap
-            Relative gap of the search.
-        time_limit
-            Seconds; None for no limit.
-        start
-            A first stage to start from, (n).
-        region
-            Where to search, with the cuts and the whole scenarios of that region; everywhere if left out.
-        enough
-            Bound at which the search may stop.
-        """
+    def task(self, question: Question) -> Task:
+        """The search with integers, with all cuts and the scenarios that are kept whole."""
         columns = np.arange(self._sizes[0], dtype=np.int32)
-        first = None if start is None else (columns, start)
-        return Task(self.problem(region), gap, time_limit, first, enough)
+        first = None if question.start is None else (columns, question.start)
+        return Task(self.problem(question.region), question.gap, question.time_limit, first, question.enough)
 
     def point(self, outcome: Outcome) -> MasterPoint:
         """What the search has found."""

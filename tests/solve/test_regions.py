@@ -16,7 +16,7 @@ from drofcm.solve import integers
 from drofcm.solve.cuts import Cut, CutPool
 from drofcm.solve.execution import executor
 from drofcm.solve.highs import Task
-from drofcm.solve.master import Master
+from drofcm.solve.master import Master, Question
 from drofcm.solve.regions import Choices, Region, binaries
 from drofcm.solve.search import Search
 from drofcm.solve.stopping import Stopping
@@ -142,7 +142,7 @@ def knapsack(seed: int) -> tuple[Task, float]:
     """A small master and its optimum by enumeration."""
     made = master()
     rng = np.random.default_rng(seed)
-    task = made.task(gap=1e-9, time_limit=None, start=None)
+    task = made.task(Question(gap=1e-9))
     problem = task.problem
     problem.cost[: sites.SITES] += rng.uniform(-5, 5, sites.SITES)
     extra = problem.cost[: sites.SITES] - sites.data().fixed.values
@@ -172,7 +172,7 @@ def test_region_that_holds_nothing() -> None:
     region = found[0][0]
     region.lower[:] = 1.0
     assert made.relax_in(region).bound == np.inf
-    outcome = made.task(1e-9, None, None, region).run()
+    outcome = made.task(Question(1e-9, region=region)).run()
     assert outcome.status == "infeasible"
     assert made.point(outcome).bound == np.inf
     # the relaxation is what it was
