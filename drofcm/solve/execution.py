@@ -13,8 +13,9 @@ import pickle
 import signal
 import threading
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
@@ -33,6 +34,9 @@ _ATTEMPTS = 5
 """How often in a row the workers may fail before anything is answered."""
 
 _BATCHES_PER_WORKER, _BATCHES_WITH_INTEGERS = 4, 64
+
+_AHEAD = 2
+"""Shared batches that a worker is given at a time: one to work on, and one so that it need not wait for the next."""
 
 _PATIENCE = 60.0
 """Seconds for which a cluster may have no worker at all: schedulers of batch systems need time to start new ones."""
@@ -192,65 +196,91 @@ def _outcomes(tasks: Mapping[int, Task]) -> dict[int, Outcome]:
 
 
 class _Processes:
-    """Processes that each hold all scenarios and take the next batch when they are free."""
+    """Processes that each hold all scenarios, and the solvers of those that are at home with them.
+
+    Linear questions go home, where a basis waits; the others, a hundred times as long, to whoever is free.
+    """
 
     def __init__(self, workers: int, block: _Block) -> None:
         self.workers = workers
         self._block = block
-        self._pool: Any = None
+        self._pools: list[Any] = []
 
     def ask(self, requests: Mapping[int, Request]) -> dict[int, Answer]:
+        whole = any(own.steps or own.exact or own.report for own in requests.values())
         # what takes longest first; with integers a scenario can take a hundred times as long as the next
         numbers = sorted(requests, key=lambda n: -requests[n].steps)
-        whole = any(own.steps or own.exact or own.report for own in requests.values())
         each = _BATCHES_WITH_INTEGERS if whole else _BATCHES_PER_WORKER
-        batches = [{n: requests[n] for n in batch} for batch in _batches(numbers, self.workers * each)]
-        return self._all(_answer_resident, batches)
+        queues = [[{n: requests[n] for n in batch} for batch in batches] for batches in self._at_home(numbers, each)]
+        return self._all(_answer_resident, queues, shared=whole)
 
     def floors(self) -> Floors:
-        return self._all(_floors_resident, _batches(self._block.numbers, self.workers * _BATCHES_PER_WORKER))
+        return self._all(_floors_resident, self._at_home(self._block.numbers, _BATCHES_PER_WORKER))
 
     def solve(self, tasks: Sequence[Task]) -> list[Outcome]:
         if len(tasks) == 1:
             return _solved_here(tasks)
-        done = self._all(_outcomes, [{number: task} for number, task in enumerate(tasks)])
+        queues = [[{k: tasks[k]} for k in range(first, len(tasks), self.workers)] for first in range(self.workers)]
+        done = self._all(_outcomes, queues, shared=True)
         return [done[number] for number in range(len(tasks))]
 
     def close(self) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(wait=True, kill_workers=True)
-            self._pool = None
+        for pool in self._pools:
+            pool.shutdown(wait=True, kill_workers=True)
+        self._pools = []
 
-    def _all(self, function: Any, batches: list[Any]) -> dict[int, Any]:
+    def _at_home(self, numbers: list[int], each: int) -> list[list[list[int]]]:
+        """Batches of scenarios by the worker they are at home with."""
+        return [_batches([n for n in numbers if n % self.workers == home], each) for home in range(self.workers)]
+
+    def _all(self, function: Any, queues: list[list[Any]], shared: bool = False) -> dict[int, Any]:
+        """What a function answers for all batches; whether a worker whose queue is empty takes from another's."""
         done: dict[int, Any] = {}
         failures = 0
-        while batches:
-            left, known = [], len(done)
+        while any(queues):
+            known = len(done)
             try:
-                futures = [self._submit(function, batch) for batch in batches]
-                for batch, future in zip(batches, futures, strict=True):
-                    try:
-                        done |= future.result()
-                    except BrokenProcessPool:
-                        left.append(batch)
+                queues = self._round(function, queues, shared, done)
             except BaseException:
                 # after Ctrl-C or an error nobody waits for what was begun, and it may take long
                 self.close()
                 raise
-            if left:
+            if any(queues):
                 self.close()
                 failures = 0 if len(done) > known else failures + 1
                 if failures >= _ATTEMPTS:
                     raise SolveError(f"worker processes ended {failures} times in a row: is there memory enough?")
-            batches = left
         return done
 
-    def _submit(self, function: Any, batch: Any) -> Any:
-        if self._pool is None:
-            self._pool = process_pool(self.workers, _move_in, (self._block, os.getpid()))
+    def _round(self, function: Any, queues: list[list[Any]], shared: bool, done: dict[int, Any]) -> list[list[Any]]:
+        """Answer what can be answered; what workers that ended leave, by worker."""
+        waiting = [deque(queue) for queue in queues]
+        left: list[list[Any]] = [[] for _ in queues]
+        running: dict[Future[Any], tuple[int, Any]] = {}
+        for worker, queue in enumerate(waiting):
+            for _ in range(min(len(queue), _AHEAD) if shared else len(queue)):
+                batch = queue.popleft()
+                running[self._submit(worker, function, batch)] = worker, batch
+        while running:
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                worker, batch = running.pop(future)
+                try:
+                    done |= future.result()
+                except BrokenProcessPool:
+                    left[worker].append(batch)
+                    continue
+                queue = waiting[worker] or max(waiting, key=len)
+                if queue:
+                    batch = queue.popleft()
+                    running[self._submit(worker, function, batch)] = worker, batch
+        return [[*own, *queue] for own, queue in zip(left, waiting, strict=True)]
+
+    def _submit(self, worker: int, function: Any, batch: Any) -> Any:
+        arguments = (self._block, os.getpid())
+        self._pools += [process_pool(1, _move_in, arguments) for _ in range(self.workers - len(self._pools))]
         try:
             with without_interrupts():
-                return self._pool.submit(function, batch)
+                return self._pools[worker].submit(function, batch)
         except BrokenProcessPool as error:
             return _failed(error)
 

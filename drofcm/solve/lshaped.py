@@ -9,6 +9,7 @@ The master's dual bound is a lower bound in every phase.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,8 @@ def solve_lshaped(
             status = "interrupted"
         if search.plan is None:
             raise LimitError(status, stop.seconds, search.lower)
-        result = result_at(
+        report = partial(
+            result_at,
             blocks,
             search.plan,
             risk,
@@ -109,6 +111,11 @@ def solve_lshaped(
             provenance=search.provenance(),
             ask=ask,
         )
+        try:
+            result = report()
+        except KeyboardInterrupt:
+            # the search is over and its plan is not to be lost; who presses Ctrl-C again means it
+            result = report()
     return result if search.price is None else replace(result, prices=blocks.labelled_first_stage_rows(search.price))
 
 

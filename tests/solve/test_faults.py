@@ -116,7 +116,8 @@ def test_scheduler_of_dask_is_killed(tmp_path: Path) -> None:
 
 INTERRUPTED = """
 import json, os, signal, sys, threading, time
-import drofcm as dro, sites
+import drofcm as dro, sites, xarray as xr
+from drofcm.solve import lshaped
 from processes import worker_processes
 
 when = sys.argv[1]
@@ -124,11 +125,14 @@ group = lambda: os.killpg(0, signal.SIGINT)
 
 def stop(standing):
     # once there is a plan
-    if standing.upper == float("inf") or signal.getsignal(signal.SIGALRM) == stop:
+    if when == "reporting" or standing.upper == float("inf") or signal.getsignal(signal.SIGALRM) == stop:
         return
     signal.signal(signal.SIGALRM, stop)
     if when == "between":
         group()
+    while_workers_stand_still()
+
+def while_workers_stand_still():
     pids = worker_processes(os.getpid())
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
@@ -145,11 +149,25 @@ def when_started():
     time.sleep(float(sys.argv[2]))
     group()
 
+def report(*arguments, **settings):
+    if signal.getsignal(signal.SIGALRM) != report:
+        signal.signal(signal.SIGALRM, report)
+        while_workers_stand_still()
+    return original(*arguments, **settings)
+
 blocks = sites.blocks()
+original = lshaped.result_at
+start = None
 if when == "starting":
     threading.Thread(target=when_started).start()
+elif when == "reporting":
+    lshaped.result_at = report
+else:
+    # all but the last are open: with a plan from the first iteration on, there is much to ask still
+    opened = [1.0, 1.0, 1.0, 0.0]
+    start = xr.Dataset({"opened": ("site", opened)}, coords={"site": sites.data().site})
 try:
-    found = dro.solve(blocks, method="lshaped", gap=0, workers=2, progress=stop)
+    found = dro.solve(blocks, method="lshaped", gap=0, workers=2, progress=stop, start=start)
 except dro.SolveError as error:
     print(json.dumps(dict(error=str(error), left=worker_processes(os.getpid()))))
 else:
@@ -182,6 +200,13 @@ def test_ctrl_c_to_all_processes_keeps_the_best_plan_and_valid_bounds(when: str)
     assert answer["upper"] == answer["objective"] == pytest.approx(cost, rel=1e-6)
     assert answer["lower"] <= sites.optimum() * (1 + 1e-9)
     assert sites.optimum() <= answer["upper"] * (1 + 1e-9)
+
+
+def test_ctrl_c_while_the_plan_is_reported_loses_nothing() -> None:
+    answer = interrupted("reporting")
+    assert answer["status"] == "optimal"
+    assert answer["lower"] == pytest.approx(sites.optimum(), rel=1e-7)
+    assert answer["objective"] == pytest.approx(sites.optimum(), rel=1e-9)
 
 
 @pytest.mark.parametrize("later", [pytest.param(0.0, marks=pytest.mark.slow), 0.3])
