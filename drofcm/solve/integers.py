@@ -14,26 +14,22 @@ application to stochastic network design.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
+from drofcm.solve.evaluation import Evaluation, Visited
 from drofcm.solve.master import MasterPoint, Question
-from drofcm.solve.neighbours import Nearby, Neighbours
+from drofcm.solve.neighbours import Polish
 from drofcm.solve.recourse import relative_gap
 from drofcm.solve.regions import MOST_NODES, Choices, Region, binaries
 from drofcm.solve.search import Search
-from drofcm.solve.subproblem import Answer, Request
+from drofcm.solve.subproblem import Request
 
 __all__ = ["IntegerPhase"]
 
 Vector = npt.NDArray[np.float64]
-
-_EXACT = 1e-4
-"""Relative gap of every scenario's exact cost, at most."""
 
 _STEPS = 12
 """Steps of the Lagrangian dual that are shared out among scenarios, at a plan that is seen for the first time."""
@@ -66,27 +62,8 @@ _SHARE = 0.25
 _ROOM, _LOOSEST = 1 / 8, 1e-2
 """The master's own gap: this share of what is left to close, and never more than that; early masters need no more."""
 
-_TRIES = 4
-"""Neighbours of the best plan that are tried in vain before the search goes on."""
-
-_PARTS = 4
-"""Parts of the scenarios that are asked one after the other at a neighbour."""
-
-_WORTH = 0.1
-"""Share of the gap asked for by which a neighbour must be able to cost less."""
-
 _STUCK = 0.7
 """A scenario joins the master if a plan's shortfall, met again, stays above this share of what it was."""
-
-
-@dataclass
-class _Visited:
-    """A plan that was evaluated: cost, (S), what the scenarios answered, how often and in which regions it came up."""
-
-    cost: Vector
-    answers: dict[int, Answer] = field(repr=False)
-    times: int = 0
-    regions: list[Region] = field(default_factory=list, repr=False)
 
 
 class IntegerPhase:
@@ -96,20 +73,23 @@ class IntegerPhase:
     ----------
     search
         What is known so far.
+
+    Attributes
+    ----------
+    evaluation
+        The plans that were evaluated.
     """
 
     def __init__(self, search: Search) -> None:
         self._search = search
-        self._visited: dict[bytes, _Visited] = {}
+        self.evaluation = Evaluation(search)
+        self._polish = Polish(search, self.evaluation)
         self._binaries = binaries(search.blocks.first_stage)
         self._bounds: list[float] = []
         self._choices: Choices | None = None
         self._leading: list[Region] = []
         self._led = False
         self._stubborn = np.zeros(search.count, dtype=bool)
-        self._neighbours: Neighbours | None = None
-        self._nearby: tuple[Vector, Nearby] | None = None
-        self._hopeless: set[bytes] = set()
 
     def step(self) -> None:
         """One plan of the master, or one of each of some regions."""
@@ -124,88 +104,8 @@ class IntegerPhase:
                 self._split()
         else:
             self._search_regions(search.regions)
-        self.polish()
+        self._polish.run(self._leading if search.regions is None else search.regions)
         search.record()
-
-    def evaluate(self, x: Vector) -> _Visited:
-        """Solve all scenarios at a plan with their integers; a plan that was met before is not solved again."""
-        key = _key(x)
-        if key not in self._visited:
-            self._visited[key] = self._visit(x, self._exact(x, range(self._search.count)))
-        return self._visited[key]
-
-    def _exact(self, x: Vector, scenarios: Iterable[int]) -> dict[int, Answer]:
-        """Some scenarios at a plan with their integers."""
-        search = self._search
-        gap = min(_EXACT, search.stop.gap / 4)
-        exact = Request(x, exact=True, gap=gap, seconds=search.stop.remaining)
-        answers = search.answers(dict.fromkeys(scenarios, exact))
-        search.take_cuts(x, answers)
-        return answers
-
-    def _visit(self, x: Vector, answers: dict[int, Answer]) -> _Visited:
-        """Take down what all scenarios answered at a plan."""
-        search = self._search
-        cost = np.array([answers[s].upper for s in range(search.count)])
-        nothing = [s for s in range(search.count) if answers[s].violation == 0 and np.isposinf(answers[s].lower)]
-        if nothing:
-            # its relaxation has a recourse and the scenario has none: no cut of the relaxation will tell
-            search.master.keep(nothing)
-        if np.isfinite(cost).all():
-            search.master.learn_weights(cost)
-            search.take_plan(x, search.objective(x, cost))
-        return _Visited(cost, answers)
-
-    # ---- plans close to the best one --------------------------------------------------------------------------------
-
-    def polish(self) -> None:
-        """Go from the best plan to a better one nearby, as long as the cuts leave hope for one."""
-        search, tried = self._search, 0
-        while tried < _TRIES and search.plan is not None and search.reason is None:
-            below = search.upper - _WORTH * search.allowed
-            x = search.timed("neighbours", partial(self._neighbour, below))
-            if x is None:
-                return
-            if _key(x) in self._visited or _key(x) in self._hopeless:
-                continue
-            before = search.upper
-            self._attempt(x, below)
-            tried = 0 if search.upper < before else tried + 1
-
-    def _attempt(self, x: Vector, below: float) -> None:
-        """Evaluate a plan scenario by scenario, where the cuts fall short most first, while it can cost less."""
-        search = self._search
-        assert search.plan is not None
-        best, region = self.evaluate(search.plan).cost, self._region_of(x)
-        short = self._short(best, search.known(search.plan, region), region)
-        known, answers = search.known(x, region), dict[int, Answer]()
-        for part in np.array_split(np.argsort(-short, kind="stable"), _PARTS):
-            answers |= self._exact(x, part.tolist())
-            known[part] = np.maximum(known[part], [answers[s].lower for s in part.tolist()])
-            if search.reason is not None or search.objective(x, known) >= below:
-                self._hopeless.add(_key(x))
-                return
-        self._visited[_key(x)] = self._visit(x, answers)
-
-    def _neighbour(self, below: float) -> Vector | None:
-        """The neighbour of the best plan that may cost least, if it may cost less than ``below``."""
-        search, plan = self._search, self._search.plan
-        assert plan is not None
-        if self._nearby is None or self._nearby[0] is not plan:
-            if self._neighbours is None:
-                self._neighbours = Neighbours(search.blocks)
-            weights = search.weights(self.evaluate(plan).cost)
-
-            def recourse(x: Vector) -> float:
-                return float(weights @ search.known(x, self._region_of(x)))
-
-            self._nearby = plan, Nearby(self._neighbours, plan, recourse)
-        return self._nearby[1].next(below)
-
-    def _region_of(self, x: Vector) -> Region | None:
-        """The region that holds a plan, if there is one."""
-        regions = self._leading if self._search.regions is None else self._search.regions
-        return next((own for own in regions if own.holds(x)), None)
 
     # ---- plans of the master ----------------------------------------------------------------------------------------
 
@@ -366,7 +266,7 @@ class IntegerPhase:
     def _consider(self, point: MasterPoint, region: Region | None = None) -> None:
         search, x = self._search, point.x
         before = search.known(x, region)
-        visited = self.evaluate(x)
+        visited = self.evaluation.at(x)
         seen, visited.times = visited.times, visited.times + 1
         cost = visited.cost
         if not np.isfinite(cost).all():
@@ -409,7 +309,7 @@ class IntegerPhase:
         short[self._search.master.kept + ([] if region is None else region.kept)] = 0
         return short
 
-    def _drive(self, x: Vector, visited: _Visited, steps: int, region: Region | None) -> None:
+    def _drive(self, x: Vector, visited: Visited, steps: int, region: Region | None) -> None:
         """Lagrangian cuts for the scenarios that matter: weight times shortfall, the largest first."""
         search, cost = self._search, visited.cost
         short = self._short(cost, search.known(x, region), region)
@@ -435,10 +335,6 @@ class IntegerPhase:
         after = self._short(cost, search.known(x, region), region)
         driven = list(requests)
         self._stubborn[driven] = after[driven] > _STUCK * short[driven]
-
-
-def _key(x: Vector) -> bytes:
-    return np.round(x, 9).tobytes()
 
 
 def _bound(region: Region) -> float:

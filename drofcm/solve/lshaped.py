@@ -124,7 +124,7 @@ def _run(search: Search, start: Vector | None) -> Status:
     search.begin()
     integers = IntegerPhase(search)
     if start is not None and search.plan is None:
-        integers.evaluate(start)
+        integers.evaluation.at(start)
     reason = search.reason
     if reason is None and search.phase == "relaxation":
         reason = relax(search)

@@ -12,19 +12,29 @@ import heapq
 import itertools
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
 from drofcm.blocks.form import TwoStageBlocks
+from drofcm.solve.evaluation import Evaluation
 from drofcm.solve.highs import LinearProgram, MatrixProblem, solve
+from drofcm.solve.regions import Region
+from drofcm.solve.search import Search
 
-__all__ = ["Nearby", "Neighbours"]
+__all__ = ["Nearby", "Neighbours", "Polish"]
 
 Vector = npt.NDArray[np.float64]
 
 _MOST_COLUMNS = 64
 """Columns that are moved at most: pairs of them are looked at."""
+
+_TRIES = 4
+"""Neighbours of the best plan that are tried in vain before the search goes on."""
+
+_WORTH = 0.1
+"""Share of the gap asked for by which a neighbour must be able to cost less."""
 
 
 class Neighbours:
@@ -117,3 +127,49 @@ class Nearby:
             if whole is not None and bound < below:
                 return whole
         return None
+
+
+class Polish:
+    """Goes from the best plan to a better one nearby.
+
+    Parameters
+    ----------
+    search, evaluation
+        What is known so far.
+    """
+
+    def __init__(self, search: Search, evaluation: Evaluation) -> None:
+        self._search, self._evaluation = search, evaluation
+        self._neighbours: Neighbours | None = None
+        self._nearby: tuple[Vector, Nearby] | None = None
+
+    def run(self, regions: list[Region]) -> None:
+        """Go on as long as the cuts, those of regions included, leave hope for a better plan."""
+        search, tried = self._search, 0
+        while tried < _TRIES and search.plan is not None and search.reason is None:
+            below = search.upper - _WORTH * search.allowed
+            x = search.timed("neighbours", partial(self._next, search.plan, below, regions))
+            if x is None:
+                return
+            if x in self._evaluation:
+                continue
+            before = search.upper
+            # where the cuts fall short most at the best plan they will do so next to it
+            short = self._evaluation.at(search.plan).cost - self._known(search.plan, regions)
+            weighted = search.weights(self._evaluation.at(search.plan).cost) * short
+            self._evaluation.attempt(x, below, self._known(x, regions), np.argsort(-weighted, kind="stable"))
+            tried = 0 if search.upper < before else tried + 1
+
+    def _next(self, plan: Vector, below: float, regions: list[Region]) -> Vector | None:
+        """The neighbour of the best plan that may cost least, if it may cost less than ``below``."""
+        search = self._search
+        if self._nearby is None or self._nearby[0] is not plan:
+            if self._neighbours is None:
+                self._neighbours = Neighbours(search.blocks)
+            weights = search.weights(self._evaluation.at(plan).cost)
+            self._nearby = plan, Nearby(self._neighbours, plan, lambda x: float(weights @ self._known(x, regions)))
+        return self._nearby[1].next(below)
+
+    def _known(self, x: Vector, regions: list[Region]) -> Vector:
+        """What cuts know of every scenario's cost, (S), with those of the region that holds the plan."""
+        return self._search.known(x, next((own for own in regions if own.holds(x)), None))

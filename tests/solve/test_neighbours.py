@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 import drofcm as dro
 from drofcm.blocks.tender import with_tender
-from drofcm.solve import integers
+from drofcm.solve import neighbours
+from drofcm.solve.evaluation import Evaluation
 from drofcm.solve.execution import executor
-from drofcm.solve.neighbours import Nearby, Neighbours
+from drofcm.solve.neighbours import Nearby, Neighbours, Polish
 from drofcm.solve.search import Search
 from drofcm.solve.stopping import Stopping
 
@@ -51,9 +52,9 @@ def test_all_plans_one_move_away(number: int) -> None:
 @given(st.sampled_from(range(len(PLANS))))
 def test_completed_at_least_cost(number: int) -> None:
     """What is shipped from where follows the prices and stocks; a bound by the relaxation comes first."""
-    neighbours = Neighbours(TENDER.blocks)
-    for other in neighbours.of(WHOLE[number]):
-        least, whole = cheapest(there(other)), neighbours.complete(other)
+    moves = Neighbours(TENDER.blocks)
+    for other in moves.of(WHOLE[number]):
+        least, whole = cheapest(there(other)), moves.complete(other)
         if np.isinf(least):
             assert whole is None
         else:
@@ -61,17 +62,17 @@ def test_completed_at_least_cost(number: int) -> None:
             assert there(whole) == there(other)
             assert float(FIRST.cost @ whole) == pytest.approx(least)
             assert any((whole == plan).all() for plan in WHOLE)
-        assert neighbours.least_cost(other) <= least + 1e-9
+        assert moves.least_cost(other) <= least + 1e-9
 
 
 @given(st.sampled_from(range(len(PLANS))), st.floats(0, 20), st.data())
 def test_least_bound_first_and_none_that_costs_too_much(number: int, below: float, data: st.DataObject) -> None:
     """Bounds that rise between two questions are heeded."""
-    neighbours, x = Neighbours(TENDER.blocks), WHOLE[number]
-    least = {there(other): neighbours.least_cost(other) for other in neighbours.of(x)}
+    moves, x = Neighbours(TENDER.blocks), WHOLE[number]
+    least = {there(other): moves.least_cost(other) for other in moves.of(x)}
     recourse = {modules: data.draw(st.floats(0, 10)) for modules in least}
     left = {modules for modules in least if np.isfinite(cheapest(modules))}
-    nearby = Nearby(neighbours, x, lambda other: recourse[there(other)])
+    nearby = Nearby(moves, x, lambda other: recourse[there(other)])
     while (told := nearby.next(below)) is not None:
         bounds = {modules: least[modules] + recourse[modules] for modules in left}
         assert bounds[there(told)] == pytest.approx(min(bounds.values()))
@@ -85,14 +86,14 @@ def test_least_bound_first_and_none_that_costs_too_much(number: int, below: floa
 @pytest.mark.parametrize("number", [0, 17, 60])
 def test_search_ends_where_no_neighbour_is_better(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """From any plan, without a master; all neighbours are tried here, and the cuts found on the way may stay."""
-    monkeypatch.setattr(integers, "_TRIES", 100)
+    monkeypatch.setattr(neighbours, "_TRIES", 100)
     blocks = TENDER.blocks
     with executor(blocks, None, 1) as ask:
         search = Search(blocks, dro.Expectation(), dro.Nominal(), Stopping(1e-7, None, None), ask)
         search.begin()
-        phase = integers.IntegerPhase(search)
-        phase.evaluate(WHOLE[number])
-        phase.polish()
+        evaluation = Evaluation(search)
+        evaluation.at(WHOLE[number])
+        Polish(search, evaluation).run([])
     best: dict[tuple[int, ...], float] = {}
     for plan, x in zip(PLANS, WHOLE, strict=True):
         best[there(x)] = min(best.get(there(x), np.inf), depots.value(plan))
