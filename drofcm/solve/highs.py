@@ -38,6 +38,9 @@ _LINEAR: dict[highspy.HighsModelStatus, Status] = {
 }
 
 
+_FROM_SCRATCH = (("presolve", "off", "choose"), ("presolve", "on", "choose"), ("solver", "ipm", "choose"))
+"""Options, with their usual values, under which a linear program is solved anew that HiGHS gave up; in this order."""
+
 _LEAN = {
     "mip_allow_restart": False,
     "mip_heuristic_effort": 0.0,
@@ -389,12 +392,14 @@ class LinearProgram:
             whole = _without_columns_status(*self._sides)
             return LinearOutcome(whole, np.zeros(0), self._constant, np.zeros(self._rows))
         status = self._run()
-        if status not in _LINEAR:
-            # a basis can lead astray: once more from scratch
+        for name, value, usual in _FROM_SCRATCH:
+            if status in _LINEAR:
+                break
+            # a basis can lead astray, and so can a way to the optimum
             self._highs.clearSolver()
-            self._highs.setOptionValue("presolve", "off")
+            _check(self._highs.setOptionValue(name, value), f"option {name}")
             status = self._run()
-            self._highs.setOptionValue("presolve", "choose")
+            _check(self._highs.setOptionValue(name, usual), f"option {name}")
         if status not in _LINEAR:
             raise SolveError(f"HiGHS stopped with {self._highs.modelStatusToString(status)!r}")
         solution = self._highs.getSolution()
