@@ -34,6 +34,9 @@ Columns = npt.NDArray[np.int64]
 _ENOUGH = 1e-4
 """Relative gap at which the linear master is as good as with all cuts."""
 
+_LEAST = 1e-9
+"""Relative gap below which there is nothing but rounding."""
+
 _ROUNDS = 300
 """Rounds of the linear master at most; its bound is valid whenever it stops."""
 
@@ -150,7 +153,8 @@ class Consolidated:
         """
         deadline = np.inf if time_limit is None else time.perf_counter() + time_limit
         value, best = self._take(np.zeros(self._n) if start is None else start), start
-        linear = self._converge(LinearProgram(self._problem(lower, upper, whole=False)), min(_ENOUGH, gap * _OWN_GAP))
+        enough_linear = max(_LEAST, min(_ENOUGH, gap * _OWN_GAP))
+        linear = self._converge(LinearProgram(self._problem(lower, upper, whole=False)), enough_linear)
         if linear.status == "infeasible":
             return Found("infeasible", None, None, np.inf)
         if linear.status == "unbounded":
