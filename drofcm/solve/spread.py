@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -46,7 +47,11 @@ def spread(function: Callable[[T], R], items: Sequence[T], client: Any = None, w
     if client is not None:
         wait_for_worker(client)
         try:
-            return list(client.gather(client.map(function, items, pure=False)))
+            with warnings.catch_warnings():
+                # items that were scattered, as Dask would have it, would be lost with the worker that holds them
+                warnings.filterwarnings("ignore", message="Sending large graph")
+                futures = client.map(function, items, pure=False)
+            return list(client.gather(futures))
         except Exception as error:
             if is_loss(error):
                 raise SolveError(f"the cluster lost what it was asked for: {error}") from error

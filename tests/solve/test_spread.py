@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import warnings
 from typing import Any
 
 import pytest
@@ -35,6 +36,13 @@ def test_answers_stand_in_the_order_of_the_items(workers: int) -> None:
 
 def test_answers_of_a_cluster_stand_in_the_order_of_the_items(client: Any) -> None:
     assert spread(squared, range(7), client=client) == [0, 1, 4, 9, 16, 25, 36]
+
+
+def test_large_items_of_a_cluster_are_no_warning(client: Any) -> None:
+    """Dask would have them scattered, but then they are lost with the worker that holds them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert spread(len, [bytes(12_000_000)] * 2, client=client) == [12_000_000] * 2
 
 
 def test_an_error_of_an_item_is_raised_as_it_is(client: Any) -> None:
