@@ -25,19 +25,22 @@ __all__ = ["Method", "choose", "evaluate_blocks", "solve_blocks"]
 
 Method = Literal["auto", "extensive", "lshaped"]
 
-_SMALL_MIXED_INTEGER = 500
+_SMALL_MIXED_INTEGER = 200
 """Integer columns of all scenarios up to which the extensive form is the faster way."""
 
+_SMALL_RECOURSE = 4_000
+"""Columns of all scenarios up to which it is for linear recourse behind integers in the first stage."""
+
 _SMALL_LINEAR = 10_000
-"""Columns of all scenarios up to which the extensive form of a program without integer recourse is."""
+"""Columns of all scenarios up to which it is where there are no integers at all."""
 
 
 def choose(blocks: TwoStageBlocks) -> tuple[Literal["extensive", "lshaped"], str]:
     """The method for a program, and why.
 
-    On the main study the decomposition is 1.2 times as fast with 616 integer columns, with linear recourse 1.4 times
-    with 9,807 columns and 8 times with 24,880 (``tests/benchmarks/decomposition.py race --scenarios 8``, and
-    ``--scenarios 8 20 --linear``). Below that its processes take longer to start than most extensive forms to solve.
+    On the main study the decomposition is 1.3 times as fast with 250 integer columns and 2.7 times with 483, with linear
+    recourse 4.1 times with 4,134 columns and 3.6 times with 7,792 (``tests/benchmarks/decomposition.py race --scenarios
+    3 5``, and ``--linear``). Below that its processes take longer to start than most extensive forms to solve.
     """
     count = len(blocks.scenarios)
     columns = sum(len(own.cost) for own in blocks.scenarios)
@@ -45,8 +48,8 @@ def choose(blocks: TwoStageBlocks) -> tuple[Literal["extensive", "lshaped"], str
     size = f"{count} scenarios with {columns:,} columns, {integers:,} of them integer"
     if count == 1:
         return "extensive", f"{size}: nothing to decompose"
-    small = integers <= _SMALL_MIXED_INTEGER if integers else columns <= _SMALL_LINEAR
-    if small:
+    small = _SMALL_RECOURSE if blocks.first_stage.integer.any() else _SMALL_LINEAR
+    if integers <= _SMALL_MIXED_INTEGER if integers else columns <= small:
         return "extensive", f"{size}: small enough for the extensive form"
     return "lshaped", f"{size}: too large for the extensive form"
 
