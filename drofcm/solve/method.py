@@ -38,9 +38,10 @@ _SMALL_LINEAR = 10_000
 def choose(blocks: TwoStageBlocks) -> tuple[Literal["extensive", "lshaped"], str]:
     """The method for a program, and why.
 
-    On the main study the decomposition is 1.3 times as fast with 250 integer columns and 2.7 times with 483, with linear
-    recourse 4.1 times with 4,134 columns and 3.6 times with 7,792 (``tests/benchmarks/decomposition.py race --scenarios
-    3 5``, and ``--linear``). Below that its processes take longer to start than most extensive forms to solve.
+    On the main study the decomposition is 1.3 times as fast with 250 integer columns and 2.7 times with 483, with
+    linear recourse 4.1 times with 4,134 columns and 3.6 times with 7,792 (``tests/benchmarks/decomposition.py race
+    --scenarios 3 5``, and ``--linear``). Below that its processes take longer to start than most extensive forms to
+    solve.
     """
     count = len(blocks.scenarios)
     columns = sum(len(own.cost) for own in blocks.scenarios)
@@ -48,8 +49,11 @@ def choose(blocks: TwoStageBlocks) -> tuple[Literal["extensive", "lshaped"], str
     size = f"{count} scenarios with {columns:,} columns, {integers:,} of them integer"
     if count == 1:
         return "extensive", f"{size}: nothing to decompose"
-    small = _SMALL_RECOURSE if blocks.first_stage.integer.any() else _SMALL_LINEAR
-    if integers <= _SMALL_MIXED_INTEGER if integers else columns <= small:
+    if integers:
+        small = integers <= _SMALL_MIXED_INTEGER
+    else:
+        small = columns <= (_SMALL_RECOURSE if blocks.first_stage.integer.any() else _SMALL_LINEAR)
+    if small:
         return "extensive", f"{size}: small enough for the extensive form"
     return "lshaped", f"{size}: too large for the extensive form"
 
