@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from problems import NETDES_OPTIMA, farmer, lands, network_design, newsvendor
+from problems import farmer, lands, newsvendor
 
 import drofcm as dro
 from drofcm.core.errors import InfeasibleError, ModelError, SolveError
@@ -38,53 +38,6 @@ def test_published_linear(problem: Any) -> None:
     assert result.provenance["method"] == "lshaped"
     for name, values in problem.plan.items():
         assert result.first_stage[name].values.ravel() == pytest.approx(np.ravel(values), rel=1e-3, abs=1e-3)
-
-
-@pytest.mark.benchmarks
-@pytest.mark.parametrize("name", ["network-10-10-L-01", "network-10-10-H-01"])
-def test_published_without_complete_recourse(benchmarks: Path, name: str) -> None:
-    problem = network_design(benchmarks / "netdes" / f"{name}.dat")
-    result = problem.program().solve(method="lshaped", gap=1e-5, workers=1)
-    assert result.objective == pytest.approx(NETDES_OPTIMA[name], rel=1e-4)
-    assert result.lower_bound <= NETDES_OPTIMA[name] * (1 + 1e-5)
-
-
-@pytest.mark.benchmarks
-@pytest.mark.parametrize(
-    ("stem", "stochastic", "optimum"),
-    [
-        ("lands", "lands", 381.853333),
-        ("4node", "4node-16", 423.0125),
-        ("env", "env-aggr", 20478.698994),
-        ("pltexpa-2", "pltexpa-2-6", -9.479354),
-        ("stormg2", "stormg2-8", 15535235.730145),
-    ],
-)
-def test_published_in_smps(benchmarks: Path, stem: str, stochastic: str, optimum: float) -> None:
-    folder = benchmarks / "slp"
-    blocks = dro.read_smps(folder / stem, stochastic=folder / f"{stochastic}.sto")
-    for method in ("extensive", "lshaped"):
-        result = dro.solve(blocks, method=method, gap=1e-7, workers=1)
-        assert result.objective == pytest.approx(optimum, rel=1e-6)
-        assert result.lower_bound <= optimum + 1e-6 * abs(optimum)
-
-
-@pytest.mark.benchmarks
-def test_published_with_integer_recourse(benchmarks: Path) -> None:
-    blocks = dro.read_smps(benchmarks / "siplib" / "sslp_5_25_50")
-    result = dro.solve(blocks, method="lshaped", gap=1e-4, workers=2)
-    assert result.objective == pytest.approx(-121.60, rel=1e-6)
-    assert result.lower_bound <= -121.60 + 1e-6
-    assert result.first_stage["x"].values.tolist() == [1, 0, 1, 0, 0]
-
-
-@pytest.mark.slow
-@pytest.mark.benchmarks
-def test_relaxed_recourse_is_never_the_answer(benchmarks: Path) -> None:
-    blocks = dro.read_smps(benchmarks / "siplib" / "dcap233_200")
-    result = dro.solve(blocks, method="lshaped", gap=1e-4, time_limit=600, workers=2)
-    assert result.lower_bound <= 1834.568 * (1 + 1e-4)
-    assert result.objective >= 1834.568 * (1 - 1e-4)
 
 
 # ---- against the extensive form and enumeration ---------------------------------------------------------------------
