@@ -46,6 +46,9 @@ _TRIED = 6
 _LEAST_GAIN = 1e-9
 """What a half's bound gains counts as at least, relative to it, so that a half that gains nothing does not decide."""
 
+_FEW_CUTS = 1_000
+"""Cuts up to which a master with all of them is solved sooner than consolidated ones are found."""
+
 _BOX = 1e6
 """Where a first stage or a cost without bounds is looked for while the master is unbounded."""
 
@@ -263,21 +266,22 @@ class Master:
 
         And the values of these columns there, if it was solved.
         """
-        if self._consolidated is None or self._consolidated[0] != len(self.pool):
-            self._consolidated = len(self.pool), self._consolidate(None)
-        consolidated = self._consolidated[1]
-        if consolidated.usable:
-            bound, x = consolidated.bound_in(columns, lower, upper)
-            return bound, None if x is None else x[columns]
+        if self._many_cuts(None):
+            if self._consolidated is None or self._consolidated[0] != len(self.pool):
+                self._consolidated = len(self.pool), self._consolidate(None)
+            consolidated = self._consolidated[1]
+            if consolidated.usable:
+                bound, x = consolidated.bound_in(columns, lower, upper)
+                return bound, None if x is None else x[columns]
         relaxation, first = self._load(), self._blocks.first_stage
         bound, x = self._between(relaxation, columns, (lower, upper))
         relaxation.set_column_bounds(columns, first.lower[columns], first.upper[columns])
         return bound, None if x is None else x[columns]
 
     def search(self, question: Question) -> MasterPoint | None:
-        """The search with integers, by consolidated cuts; None where these will not do, or scenarios are kept whole."""
+        """The search with integers, by consolidated cuts; None with few cuts, whole scenarios, or where it fails."""
         region, first = question.region, self._blocks.first_stage
-        if self.kept or (region is not None and region.kept):
+        if self.kept or (region is not None and region.kept) or not self._many_cuts(region):
             return None
         consolidated = self._consolidate(region)
         if not consolidated.usable:
@@ -289,6 +293,9 @@ class Master:
         nothing = np.zeros(0)
         x, theta = (nothing, nothing) if found.x is None or found.theta is None else (found.x, found.theta)
         return MasterPoint(found.status, x, theta, found.bound, nothing, nothing, nothing)
+
+    def _many_cuts(self, region: Region | None) -> bool:
+        return sum(len(numbers) for _, numbers in self._lent(region)) > _FEW_CUTS
 
     def _consolidate(self, region: Region | None) -> Consolidated:
         pools = [self.pool] if region is None else [self.pool, region.cuts]

@@ -33,7 +33,7 @@ _MOST_COLUMNS = 64
 _TRIES = 4
 """Neighbours of the best plan that are tried in vain before the search goes on."""
 
-_WORTH = 0.1
+_WORTH = 0.25
 """Share of the gap asked for by which a neighbour must be able to cost less."""
 
 

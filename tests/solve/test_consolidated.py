@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import depots
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 import drofcm as dro
 from drofcm.blocks.tender import with_tender
+from drofcm.solve import master as module
 from drofcm.solve.cuts import Cut, CutPool
 from drofcm.solve.highs import LinearProgram
 from drofcm.solve.master import Master, Question
@@ -22,6 +24,13 @@ FIRST = BLOCKS.first_stage
 SEEN = slice(len(FIRST.cost) - depots.DEPOTS, None)
 RISKS = [dro.Expectation(), dro.CVaR(0.6), 0.5 * dro.Expectation() + 0.5 * dro.CVaR(0.8), dro.WorstCase()]
 SETS: list[Any] = [dro.Nominal(), dro.TotalVariation(0.2)]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _with_few_cuts_too() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_FEW_CUTS", 0)
+        yield
 
 
 def cuts(rng: np.random.Generator, most: int, feasibility: int) -> list[Cut]:
@@ -138,3 +147,11 @@ def test_nothing_to_consolidate_where_a_cost_has_no_bound_or_a_scenario_is_whole
     assert kept.search(Question(1e-6)) is not None
     kept.keep([2])
     assert kept.search(Question(1e-6)) is None
+
+
+def test_few_cuts_are_not_consolidated(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = master(1, RISKS[0], SETS[0], 3, 0)
+    monkeypatch.setattr(module, "_FEW_CUTS", len(made.pool))
+    assert made.search(Question(1e-6)) is None
+    monkeypatch.setattr(module, "_FEW_CUTS", len(made.pool) - 1)
+    assert made.search(Question(1e-6)) is not None
