@@ -40,8 +40,15 @@ def check(result: dro.Result, optimum: float, rel: float) -> None:
     assert result.lower_bound == pytest.approx(optimum, rel=2 * rel)
 
 
-@pytest.mark.parametrize("way", WAYS, ids=lambda way: "-".join(map(str, way.values())))
-@pytest.mark.parametrize(("stem", "stochastic"), SLP)
+@pytest.mark.parametrize(
+    "way",
+    [WAYS[0], WAYS[1], pytest.param(WAYS[2], marks=slow)],
+    ids=lambda way: "-".join(map(str, way.values())),
+)
+@pytest.mark.parametrize(
+    ("stem", "stochastic"),
+    [pytest.param(*names, marks=slow) if names[1] == "4node-128" else names for names in SLP],
+)
 def test_linear(benchmarks: Path, stem: str, stochastic: str, way: dict[str, Any]) -> None:
     folder = benchmarks / "slp"
     blocks = dro.read_smps(folder / stem, stochastic=folder / f"{stochastic}.sto")
@@ -81,7 +88,7 @@ def test_without_complete_recourse(benchmarks: Path, name: str, workers: int) ->
     check(solved(problem, 1e-5, workers), NETDES_OPTIMA[name], 1e-4)
 
 
-@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=slow)])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=slow), pytest.param(2, marks=slow)])
 @pytest.mark.parametrize("fixed_cost", sorted(ORLIB_OPTIMA))
 def test_one_scenario(benchmarks: Path, fixed_cost: float, workers: int) -> None:
     problem = facility_location(benchmarks / "orlib" / "cap41.txt", fixed_cost)
