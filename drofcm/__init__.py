@@ -2,10 +2,12 @@
 
 import sys
 from importlib import import_module
+from importlib.metadata import version
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    __version__: str
     from drofcm.blocks.dro import read_dro
     from drofcm.blocks.smps import read_smps
     from drofcm.core.errors import DrofcmError, Finding, InfeasibleError, InputError, ModelError, SolveError
@@ -95,6 +97,8 @@ _HOME_OF: Final = {name: home for home, names in _HOMES.items() for name in name
 if not TYPE_CHECKING:  # a type checker that saw it would take every misspelt name for a public one
 
     def __getattr__(name: str) -> Any:
+        if name == "__version__":
+            return version(__name__)
         if name not in _HOME_OF:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         value = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)

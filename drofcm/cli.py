@@ -7,6 +7,8 @@ bounds; 4 stopped without a plan, nothing was written; 5 the plan failed its cer
 from __future__ import annotations
 
 import json
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
@@ -18,13 +20,27 @@ from drofcm.commands.study import criticality, evaluate, new, report, run, valid
 __all__ = ["app"]
 
 app = typer.Typer(
-    help="Siting and dispatching flexible capacity on grids with AI data centres.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 for command in (new, validate, run, smps, evaluate, radius, robustness, scenarios, stability, report, criticality):
     app.command()(command)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"drofcm {version('drofcm')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and end.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Siting and dispatching flexible capacity on grids with AI data centres."""
 
 
 @app.command()

@@ -17,6 +17,7 @@ import grimp
 import pytest
 from importlinter.cli import lint_imports
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from ruamel.yaml import YAML
 
 CONDA_NAMES = {"dask-core": "dask", "matplotlib-base": "matplotlib"}
@@ -74,6 +75,41 @@ def test_pyproject_states_what_environment_states(root: Path, pyproject: dict[st
     extras = project["optional-dependencies"]
     stated = requirements([*project["dependencies"], *extras["test"], *extras["dev"]])
     assert {CONDA_NAMES.get(name, name): version for name, version in named.items()} == stated
+
+
+def test_every_dependency_is_bounded_on_both_sides(pyproject: dict[str, dict]) -> None:
+    """Conda users and who installs the wheel have no lock: a release that nobody tried must not reach them."""
+    project = pyproject["project"]
+    extras = project["optional-dependencies"]
+    stated = [Requirement(line) for line in (*project["dependencies"], *extras["test"], *extras["dev"])]
+    operators = {requirement.name: {part.operator for part in requirement.specifier} for requirement in stated}
+    assert {name: found for name, found in operators.items() if found != {">=", "<"}} == {}
+
+
+def test_the_lock_holds_what_pyproject_asks_for(root: Path, pyproject: dict[str, dict]) -> None:
+    lock = (root / "requirements.lock").read_text(encoding="utf-8")
+    entries = [entry.split() for entry in lock.replace("\\\n", " ").splitlines()]
+    for entry in entries:
+        assert any(word.startswith("--hash=sha256:") for word in entry), f"{entry[0]} has no hash"
+    assert "://" not in lock, "where packages come from is the business of the machine"
+    pinned: dict[str, list[str]] = {}
+    for entry in entries:
+        name, version = entry[0].split("==")
+        pinned.setdefault(canonicalize_name(name), []).append(version)
+
+    project = pyproject["project"]
+    extras = project["optional-dependencies"]
+    asked = (*project["dependencies"], *extras["test"], *extras["dev"], *pyproject["build-system"]["requires"])
+    for requirement in map(Requirement, asked):
+        versions = pinned.get(canonicalize_name(requirement.name), [])
+        assert versions, f"{requirement.name} is not in requirements.lock: make lock"
+        assert all(version in requirement.specifier for version in versions), f"{requirement}: {versions}: make lock"
+
+
+def test_constraints_are_the_lock_without_hashes(root: Path) -> None:
+    lock = (root / "requirements.lock").read_text(encoding="utf-8")
+    expected = re.sub(r" \\\n *--hash=\S+", "", lock)
+    assert (root / "constraints.txt").read_text(encoding="utf-8") == expected
 
 
 def test_dependencies_are_those_imported(root: Path, pyproject: dict[str, dict]) -> None:

@@ -7,11 +7,14 @@ import importlib
 import json
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 import drofcm
+from drofcm.cli import app
 
 HEAVY = ("linopy", "xarray", "pandas", "dask", "distributed", "geopandas", "scipy.stats", "matplotlib", "bokeh")
 
@@ -89,3 +92,9 @@ def test_a_public_name_can_be_replaced_and_comes_back(monkeypatch: pytest.Monkey
         patch.setattr(drofcm, "solve", len)
         assert drofcm.solve is len
     assert drofcm.solve is own
+
+
+def test_version_is_that_of_the_distribution() -> None:
+    assert drofcm.__version__ == metadata.version("drofcm")
+    told = CliRunner().invoke(app, ["--version"])
+    assert (told.exit_code, told.output) == (0, f"drofcm {drofcm.__version__}\n")

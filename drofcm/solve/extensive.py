@@ -15,6 +15,7 @@ import pandas as pd
 import xarray as xr
 
 from drofcm.blocks.form import TwoStageBlocks
+from drofcm.core.descriptors import silenced
 from drofcm.core.errors import InfeasibleError, LimitError, SolveError
 from drofcm.risk.ambiguity import AmbiguitySet
 from drofcm.risk.measures import RiskMeasure
@@ -207,9 +208,9 @@ def versions() -> dict[str, str]:
 
 def infeasibility_listing(model: linopy.Model) -> str:
     """The rows that contradict each other, as linopy lists them."""
-    # by file: handed over directly, HiGHS prints its banner before linopy passes the options that silence it
-    status: Any = model.solve(solver_name="highs", io_api="lp", output_flag=False)
     try:
-        return model.format_infeasibilities()
+        with silenced():  # linopy passes the options that silence HiGHS only after HiGHS has spoken
+            status: Any = model.solve(solver_name="highs", output_flag=False)
+            return model.format_infeasibilities()
     except RuntimeError as error:
         return f"no listing ({error}; status {status}): the rows contradict each other only together with integrality"

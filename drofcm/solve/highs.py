@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from drofcm.core.descriptors import silenced
 from drofcm.core.errors import SolveError
 
 __all__ = ["INTEGRALITY", "LinearOutcome", "LinearProgram", "MatrixProblem", "Outcome", "Task", "solve"]
@@ -269,7 +270,8 @@ def _load(problem: MatrixProblem, scale: float) -> highspy.Highs:
     if problem.integer.any():
         kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
         lp.integrality_ = [kinds[int(flag)] for flag in problem.integer]
-    highs = highspy.Highs()
+    with silenced():  # there are versions whose constructor prints, before any option can be set
+        highs = highspy.Highs()
     highs.setOptionValue("output_flag", False)
     _check(highs.passModel(lp), "passModel")
     return highs
