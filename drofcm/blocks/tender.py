@@ -46,6 +46,10 @@ class Tender:
         """A first stage with its sums."""
         return np.concatenate([x, self.sums @ x])
 
+    def settled(self, x: Vector) -> Vector:
+        """The same first stage with its sums computed anew: a solver's are right to its tolerance only."""
+        return self.lift(x[: self.sums.shape[1]])
+
 
 def with_tender(blocks: TwoStageBlocks) -> Tender:
     """Give columns of the first stage that enter every scenario alike a sum that enters in their place.

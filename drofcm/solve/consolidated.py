@@ -127,7 +127,7 @@ class Consolidated:
         self._linear.set_column_bounds(columns, self._first.lower[columns], self._first.upper[columns])
         if outcome.status == "infeasible":
             return np.inf, None
-        return (outcome.objective, outcome.x[: self._n]) if outcome.status == "optimal" else (-np.inf, None)
+        return (outcome.bound, outcome.x[: self._n]) if outcome.status == "optimal" else (-np.inf, None)
 
     def search(
         self, lower: Vector, upper: Vector, gap: float, time_limit: float | None, start: Vector | None, enough: float
@@ -159,7 +159,7 @@ class Consolidated:
             return Found("infeasible", None, None, np.inf)
         if linear.status == "unbounded":
             return None
-        bound, met = linear.objective, set[bytes]()
+        bound, met = linear.bound, set[bytes]()
         for _ in range(_SEARCHES):
             if bound >= enough:
                 return self._found("enough", best, bound)
@@ -175,7 +175,7 @@ class Consolidated:
                 threads=1,
             )
             bound = max(bound, outcome.bound)
-            if outcome.x is None or outcome.status not in ("optimal", "time_limit"):
+            if outcome.x is None or outcome.status not in ("optimal", "stalled", "time_limit"):
                 return self._found(outcome.status, best, bound)
             x = np.where(self._first.integer, np.round(outcome.x[: self._n]), outcome.x[: self._n])
             feasible, cost = not self._take_feasibility(x), self._take(x)

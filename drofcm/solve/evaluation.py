@@ -50,6 +50,9 @@ class Evaluation:
     def __contains__(self, x: Vector) -> bool:
         return _key(x) in self._visited or _key(x) in self._hopeless
 
+    def __len__(self) -> int:
+        return len(self._visited) + len(self._hopeless)
+
     def at(self, x: Vector) -> Visited:
         """Solve all scenarios at a plan with their integers."""
         key = _key(x)
@@ -75,7 +78,8 @@ class Evaluation:
         for part in np.array_split(order, _PARTS):
             answers |= self._exact(x, part.tolist())
             known[part] = np.maximum(known[part], [answers[s].lower for s in part.tolist()])
-            if search.reason is not None or search.objective(x, known) >= below:
+            # a plan without a recourse is hopeless whatever its weight would be
+            if search.reason is not None or np.isposinf(known).any() or search.objective(x, known) >= below:
                 self._hopeless.add(_key(x))
                 return
         self._visited[_key(x)] = self._visit(x, answers)
@@ -99,7 +103,7 @@ class Evaluation:
             search.master.keep(nothing)
         if np.isfinite(cost).all():
             search.master.learn_weights(cost)
-            search.take_plan(x, search.objective(x, cost))
+            search.take_plan(x, cost)
         return Visited(cost, answers)
 
 

@@ -6,6 +6,7 @@ import importlib.metadata
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import linopy
@@ -21,10 +22,12 @@ from drofcm.risk.ambiguity import AmbiguitySet
 from drofcm.risk.measures import RiskMeasure
 from drofcm.risk.weights import worst_case_weights
 from drofcm.solve.execution import Executor
+from drofcm.solve.floors import bound_by_columns
+from drofcm.solve.gap import closed, relative_gap
 from drofcm.solve.highs import MatrixProblem, Outcome, solve
 from drofcm.solve.master import Master
 from drofcm.solve.progress import Progress, Standing
-from drofcm.solve.recourse import relative_gap, result_at, solve_recourse
+from drofcm.solve.recourse import check_first_stage, result_at, solve_recourse
 from drofcm.solve.result import Result, Status
 
 __all__ = ["infeasibility_listing", "solve_extensive", "versions", "whole_problem"]
@@ -34,7 +37,12 @@ Vector = npt.NDArray[np.float64]
 _ROUNDS = 200
 """Risk-set cuts at the linear relaxation of the extensive form."""
 
-_ENDED: dict[str, Status] = {"optimal": "optimal", "time_limit": "time_limit", "interrupted": "interrupted"}
+_ENDED: dict[str, Status] = {
+    "optimal": "optimal",
+    "stalled": "stalled",
+    "time_limit": "time_limit",
+    "interrupted": "interrupted",
+}
 
 
 def whole_problem(blocks: TwoStageBlocks, risk: RiskMeasure, ambiguity: AmbiguitySet) -> MatrixProblem:
@@ -127,20 +135,17 @@ def solve_extensive(
         raise SolveError("the cost is unbounded below: a cost or a bound is missing")
     if outcome.x is None:
         raise LimitError(outcome.status, outcome.seconds, outcome.bound)
-    x = outcome.x[:n]
-    x = np.where(blocks.first_stage.integer, np.round(x), x)
-    log = pd.DataFrame(rows, columns=["seconds", "lower_bound", "upper_bound"])
-    log.loc[len(log)] = [time.perf_counter() - began, outcome.bound, outcome.objective]
-    log["gap"] = [relative_gap(low, high) for low, high in zip(log["lower_bound"], log["upper_bound"], strict=True)]
-    log["phase"] = "extensive form"
-    return result_at(
+    bound = max(outcome.bound, bound_by_columns(blocks, risk, ambiguity))
+    report = partial(
+        result_at,
         blocks,
-        x,
-        risk,
-        ambiguity,
+        risk=risk,
+        ambiguity=ambiguity,
         status=_ENDED[outcome.status],
-        lower_bound=outcome.bound,
-        log=log,
+        lower_bound=bound,
+        log=_log(rows, time.perf_counter() - began, bound, outcome.objective),
+        gap=gap,
+        ask=ask,
         provenance={
             "method": "extensive",
             "risk": str(risk),
@@ -154,8 +159,48 @@ def solve_extensive(
             "nonzeros": int(problem.rows.nnz),
             "versions": versions(),
         },
-        ask=ask,
     )
+    x = np.where(blocks.first_stage.integer, np.round(outcome.x[:n]), outcome.x[:n])
+    try:
+        check_first_stage(blocks, x)
+        return report(x=x)
+    except InfeasibleError as error:
+        # right to the solver's tolerance, which the rows of a recourse may not forgive
+        x = _closer(problem, outcome.x, error)[:n]
+        return report(x=x)
+
+
+def _log(rows: list[tuple[float, float, float]], seconds: float, bound: float, objective: float) -> pd.DataFrame:
+    """What was told on the way, without what turned out not to be true."""
+    told = [(at, min(low, bound), high) for at, low, high in rows if high >= bound]
+    log = pd.DataFrame([*told, (seconds, bound, objective)], columns=["seconds", "lower_bound", "upper_bound"])
+    log["gap"] = [relative_gap(low, high) for low, high in zip(log["lower_bound"], log["upper_bound"], strict=True)]
+    log["phase"] = "extensive form"
+    return log
+
+
+def _closer(problem: MatrixProblem, x: Vector, error: InfeasibleError) -> Vector:
+    """The solution with the same integers, as close to rows and bounds as the solver can.
+
+    Raises
+    ------
+    SolveError
+        If there is none: whole numbers that are so by the solver's tolerance only.
+    """
+    whole = np.where(problem.integer, np.round(x), x)
+    fixed = replace(
+        problem,
+        lower=np.where(problem.integer, whole, problem.lower),
+        upper=np.where(problem.integer, whole, problem.upper),
+        integer=np.zeros_like(problem.integer),
+    )
+    outcome = solve(fixed, exact=True)
+    if outcome.x is None:
+        raise SolveError(
+            f"the plan that was found holds by the solver's tolerance only ({error}): figures of very different size "
+            "stand in one row; give variables or rows other units"
+        )
+    return np.where(problem.integer, whole, outcome.x)
 
 
 def _with_cuts(
@@ -174,6 +219,9 @@ def _with_cuts(
     for _ in range(_ROUNDS):
         whole = master.problem()
         relaxed = attempt(replace(whole, integer=np.zeros_like(whole.integer)), gap, None)
+        # by what is known of the risk measure only it may be unbounded: one scenario dearer than all others, for each
+        if relaxed.status == "unbounded" and sum(master.learn_weights(own) for own in np.eye(len(blocks.scenarios))):
+            continue
         if relaxed.x is None:
             return relaxed
         if relaxed.status != "optimal" or not master.learn_weights(relaxed.x[costs]):
@@ -190,10 +238,11 @@ def _with_cuts(
         cost = solve_recourse(blocks, x, ask).cost
         weights = worst_case_weights(*judged, cost, blocks.probability)
         value = float(blocks.first_stage.cost @ x) + blocks.first_stage.constant + float(weights @ cost)
+        size = float(np.abs(blocks.first_stage.cost) @ np.abs(x)) + float(weights @ np.abs(cost))
         if value < upper:
             upper, best = value, x
         tell(lower, upper)
-        done = relative_gap(lower, upper) <= gap or outcome.status != "optimal"
+        done = closed(lower, upper, gap, size) or outcome.status not in ("optimal", "stalled")
         # a plan that is met again is judged rightly by its cut: what is left is the search's own gap
         if not done and not master.learn_weights(cost.values):
             done, asked = asked == 0, 0.0

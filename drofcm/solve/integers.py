@@ -15,14 +15,16 @@ application to stochastic network design.
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from drofcm.core.errors import SolveError
 from drofcm.solve.evaluation import Evaluation, Visited
+from drofcm.solve.gap import AGREEMENT, LEAST_GAP, relative_gap
 from drofcm.solve.master import MasterPoint, Question
 from drofcm.solve.neighbours import Polish
-from drofcm.solve.recourse import relative_gap
 from drofcm.solve.regions import MOST_NODES, Choices, Region, binaries
 from drofcm.solve.search import Search
 from drofcm.solve.subproblem import Request
@@ -62,6 +64,12 @@ _SHARE = 0.25
 _ROOM, _LOOSEST = 1 / 8, 1e-2
 """The master's own gap: this share of what is left to close, and never more than that; early masters need no more."""
 
+_IN_VAIN = 3
+"""Steps that tell nothing new, one after the other, with which the search ends."""
+
+_CLOSER = 1 / 16
+"""The share of its own gap to which a master is solved, without a start, that told nothing new the time before."""
+
 _STUCK = 0.7
 """A scenario joins the master if a plan's shortfall, met again, stays above this share of what it was."""
 
@@ -90,10 +98,16 @@ class IntegerPhase:
         self._leading: list[Region] = []
         self._led = False
         self._stubborn = np.zeros(search.count, dtype=bool)
+        self._in_vain = 0
 
     def step(self) -> None:
-        """One plan of the master, or one of each of some regions."""
-        search = self._search
+        """One plan of the master, or one of each of some regions.
+
+        A step that tells nothing new would be the same for ever. After the first one masters are asked more closely
+        and without a start, after the second the scenarios that cuts fall short of join them whole, and after the third
+        the search ends with the bounds it has.
+        """
+        search, before = self._search, self._state()
         if search.regions is None:
             led = self._lead()
             if not led:
@@ -105,7 +119,44 @@ class IntegerPhase:
         else:
             self._search_regions(search.regions)
         self._polish.run(self._leading if search.regions is None else search.regions)
+        self._in_vain = self._in_vain + 1 if self._state() == before else 0
+        if self._in_vain == _IN_VAIN - 1:
+            self._keep_what_is_short()
+        search.stalled = self._in_vain >= _IN_VAIN
         search.record()
+
+    def _state(self) -> tuple[Any, ...]:
+        """All that a step can change for the next one."""
+        search = self._search
+        regions = search.regions if search.regions is not None else self._leading
+        own = tuple((id(r), r.bound, len(r.cuts), len(r.kept), r.patience, r.unfinished) for r in regions)
+        leads = sum(r.rounds for r in self._leading) if search.regions is None else -1
+        master = search.master
+        known = len(master.pool), int(master.pool.active.sum()), len(master.kept), master.risk_cuts
+        return search.lower, search.upper, known, len(self.evaluation), leads, own
+
+    def _keep_what_is_short(self) -> None:
+        """Hold every scenario whole whose cost cuts fall short of at the best plan; all if that is none."""
+        search = self._search
+        everything = list(range(search.count))
+        if search.plan is None:
+            search.master.keep(everything)
+            return
+        cost = self.evaluation.at(search.plan).cost
+        holders = [region for region in search.regions or [] if region.bound < self._target]
+        if not holders:
+            search.master.keep(self._short_of(cost, None) or everything)
+        for region in holders:
+            region.keep(self._short_of(cost, region) or everything)
+
+    def _short_of(self, cost: Vector, region: Region | None) -> list[int]:
+        """The scenarios that are not whole yet and cost more at the best plan than their cuts know."""
+        search = self._search
+        if search.plan is None:
+            return []
+        whole = [*search.master.kept, *([] if region is None else region.kept)]
+        short = np.flatnonzero(cost > search.known(search.plan, region))
+        return [s for s in short.tolist() if s not in whole]
 
     # ---- plans of the master ----------------------------------------------------------------------------------------
 
@@ -128,15 +179,17 @@ class IntegerPhase:
     def _improve(self) -> None:
         """Let the master propose a plan, evaluate it, learn where the cuts fall short of it."""
         search = self._search
-        (point,) = self._points([Question(self._gap(search.lower), search.stop.remaining, search.plan)])
+        start = None if self._in_vain else search.plan
+        (point,) = self._points([Question(self._gap(search.lower), search.stop.remaining, start)])
         search.take_point(point, "dual bound of the master with integers")
         if len(point.x) and search.reason != "optimal":
             self._consider(point)
 
     def _gap(self, lower: float) -> float:
         """The gap to which a master is worth solving: early ones need no more than a direction."""
-        asked = self._search.stop.gap
-        return max(_SHARE * asked, min(_ROOM * relative_gap(lower, self._search.upper), _LOOSEST))
+        asked = max(self._search.stop.gap, LEAST_GAP)
+        own = max(_SHARE * asked, min(_ROOM * relative_gap(lower, self._search.upper), _LOOSEST))
+        return max(_CLOSER * own, LEAST_GAP) if self._in_vain else own
 
     def _split(self) -> None:
         """From now on search by regions of the first stage, if they are few or what is kept whole asks for it."""
@@ -174,7 +227,28 @@ class IntegerPhase:
             chosen = self._open(regions)
         self._search_in(chosen)
         bound = min([search.ruled_out, *(own.bound for own in regions)])
+        self._refuse_false_bounds(regions)
+        # what is above the best plan's cost says that nothing better is left
         search.take_bound(min(bound, search.upper), "least dual bound of the master over all regions")
+
+    def _refuse_false_bounds(self, regions: list[Region]) -> None:
+        """The best plan lies in some region, or in what was ruled out: not all bounds there can be above its cost.
+
+        Raises
+        ------
+        SolveError
+            If they are: the solver has proven what is not true.
+        """
+        search = self._search
+        if search.plan is None:
+            return
+        there = [own.bound for own in regions if own.holds(search.plan)]
+        bound = min([search.ruled_out, *there])
+        if np.isfinite(bound) and bound > search.upper + AGREEMENT * max(1.0, search.size):
+            raise SolveError(
+                f"a region of the first stage costs at least {bound:,.6g} by its master, and a plan in it "
+                f"{search.upper:,.6g} (in units of a typical cost): the solver's bounds do not hold"
+            )
 
     def _is_slow(self, region: Region, beside: int) -> bool:
         """Whether a region is better searched in parts: its search took too long, or would leave workers idle."""
@@ -223,7 +297,7 @@ class IntegerPhase:
         return Question(
             gap=self._gap(region.bound),
             time_limit=longest if remaining is None else min(longest, remaining),
-            start=region.plan,
+            start=None if self._in_vain else region.plan,
             region=region,
             enough=self._target,
         )
@@ -305,7 +379,8 @@ class IntegerPhase:
 
     def _short(self, cost: Vector, bound: Vector, region: Region | None) -> Vector:
         """By how much the cuts of every scenario fall short of its cost, weighted by the risk measure, (S)."""
-        short = self._search.weights(cost) * np.maximum(cost - bound, 0)
+        weights = self._search.weights(cost)
+        short = np.where(weights > 0, weights * np.maximum(cost - bound, 0), 0)
         short[self._search.master.kept + ([] if region is None else region.kept)] = 0
         return short
 

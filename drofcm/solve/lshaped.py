@@ -16,13 +16,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import scipy.sparse as sp
 import xarray as xr
 
 from drofcm.blocks.form import TwoStageBlocks
 from drofcm.blocks.tender import with_tender
-from drofcm.core.dims import SCENARIO
-from drofcm.core.errors import LimitError, ModelError, shorten
+from drofcm.core.errors import LimitError
 from drofcm.risk.ambiguity import AmbiguitySet
 from drofcm.risk.measures import RiskMeasure
 from drofcm.solve.execution import executor
@@ -31,7 +29,7 @@ from drofcm.solve.progress import Progress
 from drofcm.solve.recourse import result_at
 from drofcm.solve.relaxation import relax, strengthen
 from drofcm.solve.result import Result, Status
-from drofcm.solve.search import Search
+from drofcm.solve.search import LOGGED, Search
 from drofcm.solve.stopping import Stopping
 
 __all__ = ["solve_lshaped"]
@@ -87,12 +85,11 @@ def solve_lshaped(
     InputError
         If the checkpoint belongs to another problem.
     """
-    _refuse_undefined(blocks)
     tender = with_tender(blocks)
     blocks, first = tender.blocks, None if start is None else tender.lift(blocks.first_stage_columns(start))
     stop = Stopping(gap, time_limit, iterations)
     with executor(blocks, client, workers) as ask:
-        search = Search(blocks, risk, ambiguity, stop, ask, progress, checkpoint)
+        search = Search(blocks, risk, ambiguity, stop, ask, progress, checkpoint, tender.settled)
         try:
             status = _run(search, first)
         except KeyboardInterrupt:
@@ -107,9 +104,10 @@ def solve_lshaped(
             ambiguity,
             status=status,
             lower_bound=search.lower,
-            log=pd.DataFrame(search.log),
+            log=pd.DataFrame(search.log, columns=LOGGED),
             provenance=search.provenance(),
             ask=ask,
+            gap=gap,
         )
         try:
             result = report()
@@ -123,8 +121,9 @@ def _run(search: Search, start: Vector | None) -> Status:
     """All phases, until a limit is reached."""
     search.begin()
     integers = IntegerPhase(search)
-    if start is not None and search.plan is None:
-        integers.evaluation.at(start)
+    for known in (search.resumed, start):
+        if known is not None and search.plan is None:
+            integers.evaluation.at(known)
     reason = search.reason
     if reason is None and search.phase == "relaxation":
         reason = relax(search)
@@ -138,18 +137,3 @@ def _run(search: Search, start: Vector | None) -> Status:
         integers.step()
         reason = search.reason
     return reason
-
-
-def _refuse_undefined(blocks: TwoStageBlocks) -> None:
-    """Refuse matrices with NaN, naming the scenarios."""
-    labels = blocks.probability[SCENARIO].values
-    bad = [label for label, own in zip(labels, blocks.scenarios, strict=True) if not _is_defined(own)]
-    if bad:
-        raise ModelError(f"scenario {shorten(bad)}: a cost, bound or coefficient is NaN")
-    if not _is_defined(blocks.first_stage):
-        raise ModelError("first stage: a cost, bound or coefficient is NaN")
-
-
-def _is_defined(part: Any) -> bool:
-    arrays = [value.data if isinstance(value, sp.csr_array) else np.asarray(value) for value in vars(part).values()]
-    return not any(np.isnan(array).any() for array in arrays if array.dtype.kind == "f")

@@ -6,6 +6,7 @@ that is kept whole. Its optimum is a lower bound of the program's whatever cuts 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,7 +14,6 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from drofcm.blocks.form import TwoStageBlocks
-from drofcm.core.errors import SolveError
 from drofcm.risk.ambiguity import AmbiguitySet
 from drofcm.risk.measures import RiskMeasure
 from drofcm.risk.rows import RiskRows, risk_rows
@@ -49,8 +49,9 @@ _LEAST_GAIN = 1e-9
 _FEW_CUTS = 1_000
 """Cuts up to which a master with all of them is solved sooner than consolidated ones are found."""
 
-_BOX = 1e6
-"""Where a first stage or a cost without bounds is looked for while the master is unbounded."""
+_BOX, _WIDER, _WIDEST = 1e3, 16.0, 1e13
+"""How far from a feasible first stage one is looked for while the master is unbounded: at first, by what factor more
+every time, and at most. The bounds of such a box prove nothing."""
 
 
 @dataclass(frozen=True)
@@ -116,13 +117,24 @@ class Master:
         What judges the recourse cost.
     floor
         A lower bound of every scenario's cost, (S); -inf where none is known.
+    settled
+        What makes a solver's first stage exact in columns that follow from others; nothing if left out.
     """
 
-    def __init__(self, blocks: TwoStageBlocks, risk: RiskMeasure, ambiguity: AmbiguitySet, floor: Vector) -> None:
+    def __init__(
+        self,
+        blocks: TwoStageBlocks,
+        risk: RiskMeasure,
+        ambiguity: AmbiguitySet,
+        floor: Vector,
+        settled: Callable[[Vector], Vector] | None = None,
+    ) -> None:
         self.pool = CutPool(len(blocks.first_stage.cost))
         self.kept: list[int] = []
         self.floor = floor
         self._blocks, self._risk, self._ambiguity = blocks, risk, ambiguity
+        self._settled = (lambda x: x) if settled is None else settled
+        self._box = _BOX
         rows = risk_rows(risk, ambiguity, blocks.probability, _MOST_MOVES)
         self.explicit = rows is not None
         self._risk_rows = rows if rows is not None else self._first_risk_cut()
@@ -144,11 +156,11 @@ class Master:
 
     def learn_weights(self, cost: Vector) -> bool:
         """Where the risk measure has no rows: one more risk-set cut, tight at these costs, (S), if it is needed."""
-        if self.explicit:
+        if self.explicit or not np.isfinite(cost).all():
             return False
         weights, rows = self._weights(cost), self._risk_rows
         known = float((-(rows.rows @ cost)).max())
-        if float(weights @ cost) - known <= _RISK_GAP * max(1.0, abs(known)):
+        if float(weights @ cost) - known <= _RISK_GAP * max(1.0, float(np.abs(weights) @ np.abs(cost))):
             return False
         self._risk_rows = replace(
             rows,
@@ -156,6 +168,11 @@ class Master:
             auxiliary_rows=sp.csr_array(np.ones((rows.auxiliary_rows.shape[0] + 1, 1))),
         )
         return True
+
+    @property
+    def risk_cuts(self) -> int:
+        """Rows that say what judges the costs."""
+        return int(self._risk_rows.rows.shape[0])
 
     # ---- solving ------------------------------------------------------------------------------------------------
 
@@ -183,7 +200,7 @@ class Master:
         price = outcome.dual[len(outcome.dual) - sum(len(numbers) for _, numbers in lent) :]
         weight, gradient = _mean_gradient(lent, price, count)
         x, theta = outcome.x[:n], outcome.x[n : n + count]
-        return MasterPoint("optimal", x, theta, outcome.objective, weight, gradient, np.zeros(0))
+        return MasterPoint("optimal", x, theta, outcome.bound, weight, gradient, np.zeros(0))
 
     def halves(self, region: Region) -> list[Region]:
         """Two parts of a region, below and above a value of an integer column that is not whole at its relaxation.
@@ -208,7 +225,7 @@ class Master:
             sides = ((whole[0], np.floor(x[at])), (np.ceil(x[at]), whole[1]))
             bounds = [self._between(relaxation, at, side)[0] for side in sides]
             relaxation.set_column_bounds(at, *whole)
-            gains = np.array(bounds) - outcome.objective
+            gains = np.array(bounds) - outcome.bound
             gain = float(np.prod(np.maximum(gains, _LEAST_GAIN * abs(outcome.objective))))
             if gain > most:
                 parts = [region.part(column, *side, bound) for side, bound in zip(sides, bounds, strict=True)]
@@ -218,8 +235,8 @@ class Master:
     def relax(self, retire: bool = True) -> MasterPoint:
         """Solve without integers and without the scenarios that are kept whole.
 
-        Before there are cuts enough the master can be unbounded although the program is not; a point within a large
-        box is returned then, with a bound of minus infinity.
+        Before there are cuts enough the master can be unbounded although the program is not; a point within a box is
+        returned then, of status ``"unbounded"`` and with a bound of minus infinity.
 
         Parameters
         ----------
@@ -234,10 +251,11 @@ class Master:
             bounded = outcome.status != "unbounded"
             if not bounded:
                 outcome = self._solve_in_box(relaxation)
+                self._box *= _WIDER
             if outcome.status == "infeasible":
                 nothing = np.zeros(0)
                 return MasterPoint("infeasible", nothing, nothing, np.inf, nothing, nothing, nothing)
-            x, theta = outcome.x[:n], outcome.x[n : n + count]
+            x, theta = self._settled(outcome.x[:n]), outcome.x[n : n + count]
             rounds += 1
             short = bounded and rounds <= _RISK_ROUNDS and self.learn_weights(theta)
             if not self.pool.call_back(x, theta) and not short:
@@ -246,20 +264,35 @@ class Master:
         price = outcome.dual[: len(self._blocks.first_stage.row_lower)]
         if retire:
             self._retire(x, theta)
-        bound = outcome.objective if bounded else -np.inf
-        return MasterPoint("optimal", x, theta, bound, weight, gradient, price)
+        if bounded:
+            return MasterPoint("optimal", x, theta, outcome.bound, weight, gradient, price)
+        return MasterPoint("unbounded", x, theta, -np.inf, weight, gradient, price)
+
+    @property
+    def looked_far(self) -> bool:
+        """Whether the master has been unbounded for so long that it is time to ask whether the program is."""
+        return self._box > _WIDEST
 
     def _solve_in_box(self, relaxation: LinearProgram) -> LinearOutcome:
-        """Solve with all infinite bounds of first stage and costs drawn in, then take these back."""
-        base = self._base()
-        columns = np.arange(sum(self._sizes), dtype=np.int64)
-        lower, upper = base.lower[: len(columns)], base.upper[: len(columns)]
-        relaxation.set_column_bounds(columns, np.maximum(lower, -_BOX), np.minimum(upper, _BOX))
+        """Solve with the first stage drawn in around a feasible point, then take that back.
+
+        Costs without floor or cut are held where they are at that point.
+        """
+        somewhere = LinearProgram(replace(relaxation.problem, cost=np.zeros_like(relaxation.problem.cost))).solve()
+        if somewhere.status != "optimal":
+            return somewhere
+        base, (n, count) = self._base(), self._sizes
+        columns = np.arange(n + count, dtype=np.int64)
+        lower, upper, at = base.lower[: n + count], base.upper[: n + count], somewhere.x[: n + count]
+        known = np.isfinite(self.floor)
+        known[self.pool.scenario[self.pool.active & (self.pool.bounds_cost > 0)]] = True
+        least = np.where(known, lower[n:], at[n:])
+        near = np.maximum(lower[:n], at[:n] - self._box), np.minimum(upper[:n], at[:n] + self._box)
+        relaxation.set_column_bounds(columns, np.append(near[0], least), np.append(near[1], upper[n:]))
         outcome = relaxation.solve()
         relaxation.set_column_bounds(columns, lower, upper)
-        if outcome.status == "unbounded":
-            raise SolveError("the cost is unbounded below: a cost or a bound is missing")
-        return outcome
+        # what judges the costs can leave it unbounded still; any feasible point tells more about these
+        return outcome if outcome.status == "optimal" else somewhere
 
     def bound_in(self, columns: Columns, lower: Vector, upper: Vector) -> tuple[float, Vector | None]:
         """Bound of the relaxation where some columns of the first stage have other bounds; inf where nothing is.
@@ -291,8 +324,9 @@ class Master:
         if found is None:
             return None
         nothing = np.zeros(0)
-        x, theta = (nothing, nothing) if found.x is None or found.theta is None else (found.x, found.theta)
-        return MasterPoint(found.status, x, theta, found.bound, nothing, nothing, nothing)
+        if found.x is None or found.theta is None:
+            return MasterPoint(found.status, nothing, nothing, found.bound, nothing, nothing, nothing)
+        return MasterPoint(found.status, self._settled(found.x), found.theta, found.bound, nothing, nothing, nothing)
 
     def _many_cuts(self, region: Region | None) -> bool:
         return sum(len(numbers) for _, numbers in self._lent(region)) > _FEW_CUTS
@@ -308,7 +342,7 @@ class Master:
         outcome = relaxation.solve()
         if outcome.status == "infeasible":
             return np.inf, None
-        return (outcome.objective, outcome.x) if outcome.status == "optimal" else (-np.inf, None)
+        return (outcome.bound, outcome.x) if outcome.status == "optimal" else (-np.inf, None)
 
     def task(self, question: Question) -> Task:
         """The search with integers, with all cuts and the scenarios that are kept whole."""
@@ -322,7 +356,7 @@ class Master:
         nothing = np.zeros(0)
         if outcome.x is None:
             return MasterPoint(outcome.status, nothing, nothing, outcome.bound, nothing, nothing, nothing)
-        x = np.where(self._blocks.first_stage.integer, np.round(outcome.x[:n]), outcome.x[:n])
+        x = self._settled(np.where(self._blocks.first_stage.integer, np.round(outcome.x[:n]), outcome.x[:n]))
         theta = outcome.x[n : n + count]
         self.pool.call_back(x, theta)
         self.learn_weights(theta)

@@ -11,15 +11,17 @@ import pandas as pd
 import xarray as xr
 
 from drofcm.blocks.form import TwoStageBlocks
-from drofcm.core.errors import InfeasibleError, ModelError
+from drofcm.core.errors import InfeasibleError, LimitError, ModelError
 from drofcm.risk.ambiguity import AmbiguitySet, Nominal, require_bound
 from drofcm.risk.measures import Expectation, RiskMeasure
+from drofcm.solve.admissible import refuse_undefined
 from drofcm.solve.execution import executor
 from drofcm.solve.extensive import solve_extensive, versions
 from drofcm.solve.lshaped import solve_lshaped
 from drofcm.solve.progress import Progress
 from drofcm.solve.recourse import check_first_stage, result_at
 from drofcm.solve.result import Result
+from drofcm.solve.scaling import scaled
 
 __all__ = ["Method", "choose", "evaluate_blocks", "solve_blocks"]
 
@@ -97,30 +99,34 @@ def solve_blocks(
     spread = client is not None or checkpoint is not None
     if method == "extensive" and spread:
         raise ValueError("a client or a checkpoint needs method='lshaped': the extensive form is solved in one piece")
+    refuse_undefined(blocks)
     if start is not None:
         _check_start(blocks, start)
     if method == "auto":
         chosen, why = ("lshaped", "a client or a checkpoint was given") if spread else choose(blocks)
     else:
         chosen, why = method, "asked for"
-    if chosen == "extensive":
-        result = solve_extensive(
-            blocks, risk, ambiguity, gap=gap, time_limit=time_limit, start=start, progress=progress
+    program = scaled(blocks)
+    limits: dict[str, Any] = {
+        "gap": gap,
+        "time_limit": time_limit,
+        "start": None if start is None else program.plan(start),
+        "progress": program.listener(progress),
+    }
+    if chosen == "lshaped":
+        limits |= {
+            "iterations": iterations,
+            "client": client,
+            "workers": workers,
+            "checkpoint": None if checkpoint is None else Path(checkpoint),
+        }
+    try:
+        result = (solve_extensive if chosen == "extensive" else solve_lshaped)(
+            program.blocks, risk, ambiguity, **limits
         )
-    else:
-        result = solve_lshaped(
-            blocks,
-            risk,
-            ambiguity,
-            gap=gap,
-            time_limit=time_limit,
-            iterations=iterations,
-            client=client,
-            workers=workers,
-            checkpoint=None if checkpoint is None else Path(checkpoint),
-            start=start,
-            progress=progress,
-        )
+    except LimitError as error:
+        raise program.limit(error) from None
+    result = program.result(result)
     return replace(result, provenance={**result.provenance, "method_chosen": why})
 
 
@@ -143,11 +149,14 @@ def evaluate_blocks(
         If the plan breaks a first-stage row, or a scenario has no recourse at it.
     """
     risk, ambiguity = risk or Expectation(), ambiguity or Nominal()
+    refuse_undefined(blocks)
     x = blocks.first_stage_columns(plan)
     check_first_stage(blocks, x)
-    with executor(blocks, client, workers) as ask:
-        return result_at(
-            blocks,
+    program = scaled(blocks)
+    x = program.blocks.first_stage_columns(program.plan(plan))
+    with executor(program.blocks, client, workers) as ask:
+        result = result_at(
+            program.blocks,
             x,
             risk,
             ambiguity,
@@ -163,6 +172,7 @@ def evaluate_blocks(
             },
             ask=ask,
         )
+    return program.result(result)
 
 
 def _check_start(blocks: TwoStageBlocks, start: xr.Dataset) -> None:

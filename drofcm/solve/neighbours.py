@@ -78,7 +78,8 @@ class Neighbours:
         """What a first stage with all that scenarios see of ``x`` costs at least; inf where there is none."""
         self._relaxation.set_column_bounds(self._seen, x[self._seen], x[self._seen])
         outcome = self._relaxation.solve()
-        return outcome.objective if outcome.status == "optimal" else np.inf
+        # what is not solved is not ruled out
+        return outcome.bound if outcome.status == "optimal" else np.inf if outcome.status == "infeasible" else -np.inf
 
     def complete(self, x: Vector) -> Vector | None:
         """The cheapest first stage with all that scenarios see of ``x``; None where there is none."""
@@ -156,7 +157,8 @@ class Polish:
             before = search.upper
             # where the cuts fall short most at the best plan they will do so next to it
             short = self._evaluation.at(search.plan).cost - self._known(search.plan, regions)
-            weighted = search.weights(self._evaluation.at(search.plan).cost) * short
+            weights = search.weights(self._evaluation.at(search.plan).cost)
+            weighted = np.where(weights > 0, weights * np.nan_to_num(short), 0)
             self._evaluation.attempt(x, below, self._known(x, regions), np.argsort(-weighted, kind="stable"))
             tried = 0 if search.upper < before else tried + 1
 
@@ -167,9 +169,16 @@ class Polish:
             if self._neighbours is None:
                 self._neighbours = Neighbours(search.blocks)
             weights = search.weights(self._evaluation.at(plan).cost)
-            self._nearby = plan, Nearby(self._neighbours, plan, lambda x: float(weights @ self._known(x, regions)))
-        return self._nearby[1].next(below)
+            self._nearby = plan, Nearby(self._neighbours, plan, lambda x: _weighed(weights, self._known(x, regions)))
+        following = self._nearby[1].next(below)
+        return None if following is None else search.settled(following)
 
     def _known(self, x: Vector, regions: list[Region]) -> Vector:
         """What cuts know of every scenario's cost, (S), with those of the region that holds the plan."""
         return self._search.known(x, next((own for own in regions if own.holds(x)), None))
+
+
+def _weighed(weights: Vector, known: Vector) -> float:
+    """The judged cost by lower bounds, (S); those without weight do not count, even if nothing is known of them."""
+    counts = weights > 0
+    return float(weights[counts] @ known[counts])

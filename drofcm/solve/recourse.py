@@ -16,14 +16,15 @@ import xarray as xr
 
 from drofcm.blocks.form import TwoStageBlocks
 from drofcm.core.dims import SCENARIO
-from drofcm.core.errors import InfeasibleError, shorten
+from drofcm.core.errors import InfeasibleError, SolveError, shorten
 from drofcm.risk.ambiguity import AmbiguitySet, describe
 from drofcm.risk.measures import RiskMeasure
 from drofcm.risk.weights import worst_case
 from drofcm.solve.execution import Executor, executor
-from drofcm.solve.highs import INTEGRALITY
+from drofcm.solve.gap import AGREEMENT, LEAST_GAP, closed, relative_gap
+from drofcm.solve.problem import INTEGRALITY
 from drofcm.solve.result import Result, Status
-from drofcm.solve.subproblem import Request
+from drofcm.solve.subproblem import REPORTED_GAP, Request
 
 __all__ = ["FixedPlan", "check_first_stage", "result_at", "solve_recourse"]
 
@@ -39,7 +40,9 @@ class FixedPlan:
     cost: xr.DataArray
 
 
-def solve_recourse(blocks: TwoStageBlocks, x: Vector, ask: Executor | None = None) -> FixedPlan:
+def solve_recourse(
+    blocks: TwoStageBlocks, x: Vector, ask: Executor | None = None, gap: float = REPORTED_GAP
+) -> FixedPlan:
     """Solve the recourse of every scenario at a fixed first stage.
 
     Parameters
@@ -50,6 +53,8 @@ def solve_recourse(blocks: TwoStageBlocks, x: Vector, ask: Executor | None = Non
         The first stage, (n).
     ask
         Where the scenarios are solved; in this process if left out.
+    gap
+        Relative gap of every scenario's cost, at most.
 
     Raises
     ------
@@ -58,7 +63,7 @@ def solve_recourse(blocks: TwoStageBlocks, x: Vector, ask: Executor | None = Non
     SolveError
         If a recourse is unbounded.
     """
-    requests = {number: Request(x, relaxed=False, report=True) for number in range(len(blocks.scenarios))}
+    requests = {number: Request(x, relaxed=False, report=True, gap=gap) for number in range(len(blocks.scenarios))}
     if ask is None:
         with executor(blocks, workers=1) as here:
             answers = here.ask(requests)
@@ -109,6 +114,7 @@ def result_at(
     log: pd.DataFrame,
     provenance: dict[str, Any],
     ask: Executor | None = None,
+    gap: float = np.inf,
 ) -> Result:
     """Everything there is to report about a plan, with its recourse solved anew.
 
@@ -124,15 +130,36 @@ def result_at(
         What the search has established; see `Result`.
     ask
         Where the scenarios are solved; in this process if left out.
+    gap
+        Relative gap that was asked for: what ``status`` says of the search holds by the bounds that are reported, or
+        is not said.
+
+    Raises
+    ------
+    InfeasibleError
+        If a scenario has no recourse at the plan.
+    SolveError
+        If the lower bound is above the cost of the plan: then one of them is wrong.
     """
-    plan = solve_recourse(blocks, x, ask)
+    first = blocks.first_stage
+    plan = solve_recourse(blocks, x, ask, max(LEAST_GAP, min(REPORTED_GAP, gap / 4)))
     weights, chosen = worst_case(risk, ambiguity, plan.cost, blocks.probability)
-    first_stage_cost = float(blocks.first_stage.cost @ x) + blocks.first_stage.constant
-    objective = first_stage_cost + float((weights * plan.cost).sum())
-    # both bounds hold to a tolerance; an optimum that was proven exactly must not show a negative gap
-    lower_bound = min(lower_bound, objective)
+    objective = float(first.cost @ x) + first.constant + float((weights * plan.cost).sum())
+    size = float(np.abs(first.cost) @ np.abs(x)) + abs(first.constant) + float((weights * abs(plan.cost)).sum())
+    if lower_bound > objective + AGREEMENT * max(1.0, size):
+        raise SolveError(
+            f"the lower bound is above the cost of a plan by {(lower_bound - objective) / max(1.0, size):.2g} of its "
+            "terms: the solver's bounds do not hold, and no plan is called optimal"
+        )
+    if closed(lower_bound, objective, 0.0, size) or lower_bound > objective:
+        # a gap that arithmetic cannot tell from none is none
+        lower_bound = objective
+    if status == "optimal" and not closed(lower_bound, objective, gap, size):
+        status = "stalled"
+    elif status == "stalled" and closed(lower_bound, objective, gap, size):
+        status = "optimal"
     columns = blocks.columns(x, plan.recourse)
-    size = describe(ambiguity, blocks.probability)
+    described = describe(ambiguity, blocks.probability)
     return Result(
         first_stage=blocks.labelled_first_stage(x),
         recourse=blocks.labelled_recourse(columns),
@@ -149,15 +176,7 @@ def result_at(
         log=log,
         provenance={
             **provenance,
-            **({"ambiguity_size": size} if size else {}),
+            **({"ambiguity_size": described} if described else {}),
             "upper_bound": "the plan, with every scenario's recourse solved with its integers",
         },
     )
-
-
-def relative_gap(lower_bound: float, upper_bound: float) -> float:
-    """(upper - lower) / abs(upper); zero where both are zero, infinite where either is."""
-    difference = upper_bound - lower_bound
-    if np.isinf(difference):
-        return np.inf
-    return 0.0 if difference == 0 else difference / max(abs(upper_bound), 1e-12)

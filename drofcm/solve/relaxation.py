@@ -14,8 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from drofcm.core.errors import SolveError
-from drofcm.solve.recourse import relative_gap
+from drofcm.solve.gap import relative_gap
 from drofcm.solve.result import Status
 from drofcm.solve.search import Search
 from drofcm.solve.subproblem import Request
@@ -25,29 +24,29 @@ __all__ = ["relax", "strengthen"]
 _GAP = 5e-4
 """Relative gap at which the relaxation is left for the integers."""
 
-_UNBOUNDED = 50
-"""Iterations after which a master that is still unbounded is believed."""
-
-_STALLED = 25
-"""Iterations without any progress after which the relaxation is left: the rest is rounding."""
+_STALLED, _STUCK = 25, 200
+"""Iterations without any progress after which the relaxation is left: the rest is rounding. And where no point has a
+recourse in every scenario yet, so that feasibility cuts may still be on their way."""
 
 
 def relax(search: Search) -> Status | None:
     """Solve the linear relaxation of the whole program; the reason to end the search, if there is one."""
     integers = search.integer_recourse or bool(search.blocks.first_stage.integer.any())
     enough = max(_GAP, search.stop.gap / 4) if integers else 0.0
-    best, best_x, unbounded, stalled = np.inf, search.plan, 0, 0
+    best, best_x, stalled = np.inf, search.plan, 0
     while True:
         before = search.lower, best
         point = search.timed("master", search.master.relax)
-        search.take_point(point, "linear relaxation of the master, all cuts valid")
-        unbounded = unbounded + 1 if np.isneginf(point.bound) else 0
-        if unbounded > _UNBOUNDED:
-            raise SolveError("the cost is unbounded below: a cost or a bound is missing")
+        unbounded = point.status == "unbounded"
+        if unbounded and search.master.looked_far:
+            search.take_whole()
+            return search.reason
+        if not unbounded:
+            search.take_point(point, "linear relaxation of the master, all cuts valid")
         search.price = point.row_price
         if search.reason is not None or relative_gap(search.lower, best) <= enough:
             return search.reason
-        at = point.x if best_x is None or unbounded else (point.x + best_x) / 2
+        at = point.x if best_x is None or unbounded else search.settled((point.x + best_x) / 2)
         answers = search.answers({s: Request(at) for s in range(search.count)})
         search.take_cuts(at, answers)
         if all(answer.violation == 0 for answer in answers.values()):
@@ -57,12 +56,12 @@ def relax(search: Search) -> Status | None:
             if value < best or best_x is None:
                 best, best_x = value, at
             if not integers:
-                search.take_plan(at, value)
+                search.take_plan(at, cost)
         elif best_x is not None and not np.isfinite(best):
             best_x = None
         search.record()
         stalled = stalled + 1 if before == (search.lower, best) else 0
-        if stalled >= _STALLED and np.isfinite(best):
+        if stalled >= (_STALLED if np.isfinite(best) else _STUCK):
             return search.reason
 
 

@@ -18,7 +18,7 @@ from drofcm.risk.weights import worst_case_weights
 
 __all__ = ["Result", "Status"]
 
-Status = Literal["optimal", "time_limit", "iteration_limit", "interrupted", "evaluated"]
+Status = Literal["optimal", "stalled", "time_limit", "iteration_limit", "interrupted", "evaluated"]
 
 _GROUPS = ("first_stage", "recourse", "terms", "prices")
 _SERIES = ("recourse_cost", "probability", "worst_case_probability", "risk_weight")
@@ -51,7 +51,8 @@ class Result:
     gap
         (upper_bound - lower_bound) / abs(upper_bound).
     status
-        ``"optimal"``: within the gap asked for; ``"time_limit"`` or ``"interrupted"``: the best plan so far;
+        ``"optimal"``: within the gap asked for, by these bounds; ``"stalled"``: the solver's arithmetic can close it no
+        further; ``"time_limit"``, ``"iteration_limit"`` or ``"interrupted"``: the best plan so far;
         ``"evaluated"``: a plan that was given.
     log
         One row per report of the search: seconds, phase, lower_bound, upper_bound, gap.

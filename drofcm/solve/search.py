@@ -7,15 +7,16 @@ bound, plan and cut that they find is taken down here, with its origin.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from drofcm.blocks.form import FirstStage, Scenario, TwoStageBlocks
+from drofcm.blocks.form import FirstStage, TwoStageBlocks
 from drofcm.core.dims import SCENARIO
-from drofcm.core.errors import InfeasibleError, SolveError, shorten
+from drofcm.core.errors import Finding, InfeasibleError, InputError, SolveError, shorten
 from drofcm.risk.ambiguity import AmbiguitySet
 from drofcm.risk.measures import RiskMeasure
 from drofcm.risk.weights import worst_case_weights
@@ -23,22 +24,38 @@ from drofcm.solve import checkpoint as checkpoints
 from drofcm.solve.cuts import Cut
 from drofcm.solve.execution import Executor
 from drofcm.solve.extensive import versions
+from drofcm.solve.floors import least_cost
+from drofcm.solve.gap import LEAST_GAP, relative_gap
 from drofcm.solve.highs import MatrixProblem, Task, solve
 from drofcm.solve.master import Master, MasterPoint
 from drofcm.solve.progress import Progress, Standing
-from drofcm.solve.recourse import relative_gap
+from drofcm.solve.recourse import check_first_stage
 from drofcm.solve.regions import Region
 from drofcm.solve.result import Status
 from drofcm.solve.stopping import Stopping
 from drofcm.solve.subproblem import Answer, Point, Request
 
-__all__ = ["Search", "least_cost"]
+__all__ = ["LOGGED", "Search"]
 
 Vector = npt.NDArray[np.float64]
 T = TypeVar("T")
 
 _SECONDS = 2.0
 """Time limit of one Lagrangian problem; its dual bound is valid whenever it stops."""
+
+LOGGED = (
+    "seconds",
+    "lower_bound",
+    "upper_bound",
+    "gap",
+    "phase",
+    "cuts",
+    "cuts_active",
+    "kept",
+    "master_seconds",
+    "scenario_seconds",
+)
+"""What the log says of every iteration."""
 
 _MEMORY = 60
 """Points of the Lagrangian dual that are remembered for each scenario."""
@@ -61,6 +78,8 @@ class Search:
         Called with a `drofcm.solve.progress.Standing` after every iteration.
     checkpoint
         File that keeps what was learnt; where it is there already, the search goes on from it.
+    settled
+        What makes a solver's first stage exact in columns that follow from others; nothing if left out.
 
     Attributes
     ----------
@@ -68,8 +87,12 @@ class Search:
         The master problem with all cuts, once the search has begun.
     lower, lower_origin
         The best lower bound and where it comes from.
-    upper, plan
-        Cost of the best plan, and the plan, (n); None before there is one.
+    upper, plan, size
+        Cost of the best plan, the plan, (n), and what the terms of its cost add up to; None before there is one.
+    resumed
+        The plan of an earlier search, which is evaluated again before it counts.
+    stalled
+        Whether the masters have nothing more to say.
     price
         Prices of the first-stage rows in the relaxation, None before it was solved.
     phase
@@ -91,13 +114,18 @@ class Search:
         ask: Executor,
         progress: Progress | None = None,
         checkpoint: Path | None = None,
+        settled: Callable[[Vector], Vector] | None = None,
     ) -> None:
         self.blocks, self.stop = blocks, stop
+        self.settled = (lambda x: x) if settled is None else settled
         self.count = len(blocks.scenarios)
         self.integer_recourse = any(own.integer.any() for own in blocks.scenarios)
         self.lower, self.lower_origin = -np.inf, "none"
         self.upper = np.inf
         self.plan: Vector | None = None
+        self.size = 0.0
+        self.resumed: Vector | None = None
+        self.stalled = False
         self.price: Vector | None = None
         self.phase = "relaxation"
         self.log: list[dict[str, Any]] = []
@@ -130,12 +158,13 @@ class Search:
     @property
     def reason(self) -> Status | None:
         """Why the search ends here, or None if it goes on."""
-        return self.stop.reason(self.lower, self.upper, self._iteration)
+        reason = self.stop.reason(self.lower, self.upper, self._iteration, self.size)
+        return "stalled" if reason is None and self.stalled else reason
 
     @property
     def allowed(self) -> float:
-        """The absolute gap that was asked for."""
-        return self.stop.gap * abs(self.upper)
+        """The absolute gap that was asked for, or the least that can be told."""
+        return max(self.stop.gap * abs(self.upper), LEAST_GAP * max(1.0, self.size))
 
     @property
     def seconds_each(self) -> float:
@@ -191,8 +220,12 @@ class Search:
         return worst_case_weights(self._risk, self._ambiguity, probability.copy(data=cost), probability).values
 
     def objective(self, x: Vector, cost: Vector) -> float:
-        """What a plan costs whose recourse costs are known."""
+        """What a plan costs at least, by lower bounds of its recourse costs, or exactly, by these costs, (S)."""
         first = self.blocks.first_stage
+        if np.isposinf(cost).any():
+            return np.inf
+        if np.isneginf(cost).any():
+            return -np.inf
         return float(first.cost @ x) + first.constant + float(self.weights(cost) @ cost)
 
     # ---- taking down ------------------------------------------------------------------------------------------------
@@ -203,17 +236,21 @@ class Search:
         for s, answer in sorted(answers.items()):
             if answer.gradient is not None:
                 feasible = answer.violation == 0
-                value = answer.relaxed if answer.relaxed is not None else answer.violation
-                cuts.append(Cut(s, value - float(answer.gradient @ x), answer.gradient, bounds_cost=feasible))
+                if np.isfinite(answer.least):
+                    constant = answer.least - float(answer.gradient @ x)
+                    cuts.append(Cut(s, constant, answer.gradient, bounds_cost=feasible))
             lagrangian += [Cut(s, constant, gradient) for constant, gradient in answer.lagrangian]
             self._points[s] = (*self._points[s], *answer.points)[-_MEMORY:]
         self.master.add(cuts)
         (self.master.pool if region is None else region.cuts).add(lagrangian)
 
-    def take_plan(self, x: Vector, value: float) -> None:
-        """A plan whose recourse was solved with all its integers."""
+    def take_plan(self, x: Vector, cost: Vector) -> None:
+        """A plan and its recourse costs, (S), solved with all integers."""
+        value, first = self.objective(x, cost), self.blocks.first_stage
         if value < self.upper:
             self.upper, self.plan = value, x
+            own = float(np.abs(first.cost) @ np.abs(x)) + abs(first.constant)
+            self.size = own + float(self.weights(cost) @ np.abs(cost))
 
     def take_bound(self, bound: float, origin: str) -> None:
         """A lower bound of the program."""
@@ -236,10 +273,31 @@ class Search:
             self._floors()
             raise InfeasibleError("no plan satisfies every row of the program")
         if point.status == "unbounded":
-            raise SolveError("the cost is unbounded below: a cost or a bound is missing")
+            self.take_whole()
         self.take_bound(point.bound, origin)
         if point.status == "interrupted":
             raise KeyboardInterrupt
+
+    def take_whole(self) -> None:
+        """Whether the program is unbounded, by the relaxation of its extensive form; if not, all scenarios stay whole.
+
+        A master that is unbounded, or has no point within some box, says nothing of the program.
+
+        Raises
+        ------
+        SolveError
+            If the program is unbounded.
+        InfeasibleError
+            If no plan exists.
+        """
+        self.master.keep(list(range(self.count)))
+        whole = self.master.problem()
+        outcome = solve(replace(whole, integer=np.zeros_like(whole.integer)), time_limit=self.stop.remaining, threads=1)
+        if outcome.status == "unbounded":
+            raise SolveError("the cost is unbounded below: a cost or a bound is missing")
+        if outcome.status == "infeasible":
+            raise InfeasibleError("no plan satisfies every row of the program")
+        self.take_bound(outcome.bound, "linear relaxation of the extensive form")
 
     def record(self) -> None:
         """End of an iteration."""
@@ -299,7 +357,7 @@ class Search:
         floor = np.array([least_cost(self.blocks.first_stage, own) for own in self.blocks.scenarios])
         if not np.isfinite(floor).all():
             floor = np.maximum(floor, self._floors())
-        return Master(self.blocks, self._risk, self._ambiguity, floor)
+        return Master(self.blocks, self._risk, self._ambiguity, floor, self.settled)
 
     def _floors(self) -> Vector:
         """The least cost of every scenario over all first stages, integers relaxed.
@@ -335,26 +393,33 @@ class Search:
         )
 
     def _take_up(self, learnt: checkpoints.Learnt) -> Master:
-        master = Master(self.blocks, self._risk, self._ambiguity, learnt.floor)
+        master = Master(self.blocks, self._risk, self._ambiguity, learnt.floor, self.settled)
         master.pool = learnt.cuts
         master.keep(learnt.kept.tolist())
         self.lower, self.lower_origin = learnt.lower, learnt.lower_origin
-        self.upper, self.plan = learnt.upper, learnt.plan if len(learnt.plan) else None
+        self.resumed = self._checked(learnt.plan) if len(learnt.plan) else None
         self.phase, self._iteration = learnt.phase, learnt.iteration
         self._points = list(learnt.points)
         self.regions = None if learnt.regions is None else list(learnt.regions)
         self.ruled_out = learnt.ruled_out
         return master
 
+    def _checked(self, plan: Vector) -> Vector:
+        """The plan of a checkpoint, if it is one.
 
-def least_cost(first: FirstStage, own: Scenario) -> float:
-    """What a scenario costs at least, by the bounds of its columns alone; -inf where a bound is missing."""
-    least = own.constant
-    parts = ((own.cost, own.lower, own.upper), (own.first_stage_cost, first.lower, first.upper))
-    for cost, lower, upper in parts:
-        charged = cost != 0
-        least += float((cost[charged] * np.where(cost > 0, lower, upper)[charged]).sum())
-    return least
+        Raises
+        ------
+        InputError
+            If it breaks a bound, a row or the integrality of the first stage.
+        """
+        try:
+            if plan.shape != self.blocks.first_stage.cost.shape or not np.isfinite(plan).all():
+                raise InfeasibleError("the plan is not one of this program")
+            plan = self.settled(plan)
+            check_first_stage(self.blocks, plan)
+        except InfeasibleError as error:
+            raise InputError([Finding(str(self._path), str(error), "the file was changed: delete it")]) from None
+        return plan
 
 
 def _has_plan(first: FirstStage) -> bool:

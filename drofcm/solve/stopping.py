@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-from drofcm.solve.recourse import relative_gap
+from drofcm.solve.gap import closed
 from drofcm.solve.result import Status
 
 __all__ = ["Stopping"]
@@ -40,9 +40,9 @@ class Stopping:
         """Seconds that are left, None without a limit."""
         return None if self.time_limit is None else max(0.0, self.time_limit - self.seconds)
 
-    def reason(self, lower: float, upper: float, iteration: int) -> Status | None:
-        """Why the search ends here, or None if it goes on."""
-        if relative_gap(lower, upper) <= self.gap:
+    def reason(self, lower: float, upper: float, iteration: int, size: float = 0.0) -> Status | None:
+        """Why the search ends here, or None if it goes on; ``size`` is that of the terms of the upper bound."""
+        if closed(lower, upper, self.gap, size):
             return "optimal"
         if self.remaining == 0.0:
             return "time_limit"

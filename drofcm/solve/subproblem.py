@@ -16,6 +16,7 @@ import scipy.sparse as sp
 from drofcm.blocks.form import FirstStage, Scenario
 from drofcm.core.errors import SolveError
 from drofcm.solve.highs import LinearProgram, MatrixProblem, Outcome, Status, solve
+from drofcm.solve.problem import dual_bound
 
 __all__ = ["REPORTED_GAP", "Answer", "Point", "Request", "Subproblem", "at_plan", "reported"]
 
@@ -26,6 +27,9 @@ REPORTED_GAP = 1e-6
 """Relative gap of a recourse that is reported; its value is an upper bound within this share of the optimum."""
 
 _LAGRANGIAN_GAP = 1e-3
+
+_MISSED = 1e-6
+"""By how much the rows of a recourse may be missed together, relative to their sides, to count as satisfied."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,8 @@ class Request:
     gap
         Relative gap of the exact cost.
     report
-        Solve the recourse to be reported: to the last digit, with integers that are whole, columns included.
+        Solve the recourse to be reported: to ``REPORTED_GAP`` or ``gap``, whichever is less, with integers that are
+        whole, columns included.
     steps
         Steps of the Lagrangian dual; 0 for none. The first is at ``gradient``, or else at the relaxation's.
     gradient
@@ -86,6 +91,9 @@ class Answer:
     ----------
     relaxed, gradient
         Cost of the relaxation and its subgradient; None where it was not asked for or is infeasible.
+    least
+        What the multipliers behind ``gradient`` prove of the relaxation's cost, or of ``violation`` where that is not
+        zero: what a cut may say.
     violation
         Cost of the relaxation's infeasibility, with ``gradient`` its subgradient; 0 where it is feasible.
     lagrangian
@@ -102,6 +110,7 @@ class Answer:
     """
 
     relaxed: float | None = None
+    least: float = -np.inf
     gradient: Vector | None = None
     violation: float = 0.0
     lagrangian: tuple[tuple[float, Vector], ...] = ()
@@ -127,9 +136,43 @@ def at_plan(scenario: Scenario, x: Vector) -> MatrixProblem:
     )
 
 
-def reported(problem: MatrixProblem) -> Outcome:
+def _elastic(problem: MatrixProblem) -> MatrixProblem:
+    """How far rows must be missed at least: two more columns for each of them, and no other cost."""
+    count, columns = len(problem.row_lower), len(problem.cost)
+    slack = sp.eye_array(count)
+    return MatrixProblem(
+        cost=np.concatenate([np.zeros(columns), np.ones(2 * count)]),
+        constant=0.0,
+        rows=sp.csr_array(sp.hstack([problem.rows, slack, -slack])),
+        row_lower=problem.row_lower,
+        row_upper=problem.row_upper,
+        lower=np.concatenate([problem.lower, np.zeros(2 * count)]),
+        upper=np.concatenate([problem.upper, np.full(2 * count, np.inf)]),
+        integer=np.concatenate([problem.integer, np.zeros(2 * count, dtype=bool)]),
+    )
+
+
+def widened(problem: MatrixProblem) -> MatrixProblem | None:
+    """A problem without solution, its rows as wide as one needs that misses them by rounding; None if none does.
+
+    A first stage from a solver is right to a tolerance, and rows that leave nothing to choose pass the error on.
+    """
+    columns = len(problem.cost)
+    outcome = solve(_elastic(problem), threads=1)
+    if outcome.x is None:
+        return None
+    sides = np.concatenate([np.abs(side[np.isfinite(side)]) for side in (problem.row_lower, problem.row_upper)])
+    if outcome.objective > _MISSED * max(1.0, sides.max(initial=0.0)):
+        return None
+    value = problem.rows @ outcome.x[:columns]
+    return replace(
+        problem, row_lower=np.minimum(problem.row_lower, value), row_upper=np.maximum(problem.row_upper, value)
+    )
+
+
+def reported(problem: MatrixProblem, gap: float = REPORTED_GAP) -> Outcome:
     """Solve, then solve again with the integers fixed at whole numbers, so that what is reported is whole."""
-    outcome = solve(problem, gap=REPORTED_GAP, lean=True, threads=1)
+    outcome = solve(problem, gap=min(gap, REPORTED_GAP), lean=True, threads=1)
     if outcome.x is None or not problem.integer.any():
         return outcome
     whole = np.round(outcome.x)
@@ -141,7 +184,7 @@ def reported(problem: MatrixProblem) -> Outcome:
     )
     polished = solve(fixed, threads=1)
     # rounding can cost feasibility where a row leans on the integrality tolerance; the unrounded answer holds then
-    return polished if polished.status == "optimal" else outcome
+    return polished if polished.x is not None else outcome
 
 
 class Subproblem:
@@ -171,7 +214,11 @@ class Subproblem:
         clock = _Clock()
         answer = Answer()
         if request.report:
-            outcome = reported(at_plan(self._scenario, request.x))
+            problem = at_plan(self._scenario, request.x)
+            outcome = reported(problem, request.gap)
+            if outcome.status == "infeasible":
+                near = widened(problem)
+                outcome = outcome if near is None else reported(near, request.gap)
             self._refuse_unbounded(outcome.status)
             return Answer(upper=outcome.objective, lower=outcome.bound, columns=outcome.x)
         if request.relaxed:
@@ -193,7 +240,7 @@ class Subproblem:
         outcome = solve(replace(joint, integer=np.zeros_like(joint.integer)), threads=1)
         if outcome.status == "infeasible":
             return np.inf
-        return outcome.objective if outcome.status == "optimal" else -np.inf
+        return outcome.bound
 
     def joint(self) -> MatrixProblem:
         """Recourse and first stage chosen together: columns x, then w; all rows of both."""
@@ -226,10 +273,19 @@ class Subproblem:
             self._relaxation.set_row_bounds(problem.row_lower, problem.row_upper)
         outcome = self._relaxation.solve()
         self._refuse_unbounded(outcome.status)
+        least = outcome.bound
         if outcome.status == "infeasible":
-            return self._violation(problem)
+            near = widened(replace(problem, integer=np.zeros_like(problem.integer)))
+            if near is None:
+                return self._violation(problem)
+            outcome = LinearProgram(replace(near, constant=0.0)).solve()
+            if outcome.status != "optimal":
+                return self._violation(problem)
+            # multipliers of the rows as they were widened prove something of the rows as they are
+            least = dual_bound(replace(problem, constant=0.0), outcome.dual)
         gradient = own.first_stage_cost - own.technology.T @ outcome.dual
-        return Answer(relaxed=outcome.objective + problem.constant, gradient=gradient)
+        constant = problem.constant
+        return Answer(relaxed=outcome.objective + constant, least=least + constant, gradient=gradient)
 
     def _refuse_unbounded(self, status: Status) -> None:
         if status == "unbounded":
@@ -237,22 +293,11 @@ class Subproblem:
 
     def _violation(self, problem: MatrixProblem) -> Answer:
         """How far the rows are from being satisfiable, and what the first stage can do about it."""
-        count, columns = len(problem.row_lower), len(problem.cost)
-        slack = sp.eye_array(count)
-        elastic = MatrixProblem(
-            cost=np.concatenate([np.zeros(columns), np.ones(2 * count)]),
-            constant=0.0,
-            rows=sp.csr_array(sp.hstack([problem.rows, slack, -slack])),
-            row_lower=problem.row_lower,
-            row_upper=problem.row_upper,
-            lower=np.concatenate([problem.lower, np.zeros(2 * count)]),
-            upper=np.concatenate([problem.upper, np.full(2 * count, np.inf)]),
-            integer=np.zeros(columns + 2 * count, dtype=bool),
-        )
-        outcome = LinearProgram(elastic).solve()
-        if outcome.objective <= 0:
+        outcome = LinearProgram(_elastic(problem)).solve()
+        if outcome.status != "optimal" or outcome.objective <= 0:
             raise SolveError(f"the recourse of scenario {self._label!r} is infeasible by less than the tolerance")
-        return Answer(violation=outcome.objective, gradient=-(self._scenario.technology.T @ outcome.dual))
+        gradient = -(self._scenario.technology.T @ outcome.dual)
+        return Answer(violation=outcome.objective, least=outcome.bound, gradient=gradient)
 
     def _exact(self, request: Request, answer: Answer) -> Answer:
         if not self._scenario.integer.any() and answer.relaxed is not None:

@@ -23,7 +23,7 @@ from drofcm.dsl.program import TwoStageProgram, solve
 from drofcm.risk.ambiguity import AmbiguitySet, Nominal, bind
 from drofcm.risk.measures import Expectation, RiskMeasure, as_sum
 from drofcm.risk.weights import worst_case_weights
-from drofcm.solve.extensive import solve_extensive
+from drofcm.solve.method import solve_blocks
 from drofcm.solve.result import Result
 from drofcm.solve.spread import spread
 from drofcm.validate.evaluate import evaluate
@@ -235,7 +235,7 @@ def _alone(blocks: TwoStageBlocks, number: int, total: float) -> TwoStageBlocks:
 
 
 def _known(blocks: TwoStageBlocks, gap: float) -> tuple[float, float]:
-    result = solve_extensive(blocks, Expectation(), Nominal(), gap=gap)
+    result = solve_blocks(blocks, Expectation(), Nominal(), method="extensive", gap=gap)
     return result.lower_bound, result.upper_bound
 
 
