@@ -63,7 +63,7 @@ def _connected(scheduler: str) -> Any:
 
 
 async def _knock(scheduler: str) -> None:
-    from distributed.comm import connect
+    from distributed.comm.core import connect
     from distributed.core import coerce_to_address
     from distributed.security import Security
 
