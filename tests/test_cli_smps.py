@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 import drofcm as dro
 from drofcm.cli import app
-from drofcm.commands import console
+from drofcm.commands import cluster
 
 LANDS = 381.853333
 
@@ -135,9 +135,21 @@ def test_options_that_do_not_exist(lands: Path, option: tuple[str, str]) -> None
     assert option[0] in wrong
 
 
-@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "tcp://127.0.0.1:1",
+        "nonsense",
+        "",
+        "tls://127.0.0.1:1",
+        "ucx://127.0.0.1:1",
+        "inproc://x",
+        "foo://x",
+        "tcp://[::1",
+    ],
+)
 def test_scheduler_that_does_not_answer(lands: Path, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(console, "ANSWER_SECONDS", 1)
+    monkeypatch.setattr(cluster, "ANSWER_SECONDS", 1)
     code, told, wrong = call(lands, "--scheduler", address)
     assert (code, told) == (1, "")
     assert wrong.startswith(f"--scheduler: no scheduler answers at '{address}'")

@@ -1,4 +1,4 @@
-"""What all commands share: where they print, how errors are told and with which exit code, clusters and progress."""
+"""What all commands share: where they print, how errors are told and with which exit code, and progress."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Self
 
 import typer
 from rich.console import Console, Group
@@ -26,7 +26,6 @@ __all__ = [
     "STOPPED",
     "Shown",
     "StudyPath",
-    "cluster",
     "err",
     "out",
     "stop_at_sigterm",
@@ -40,8 +39,6 @@ err = Console(stderr=True, soft_wrap=True, highlight=False)
 StudyPath = Annotated[Path, typer.Argument(help="Study file, study.yaml", show_default=False)]
 
 WRONG_INPUT, INFEASIBLE, STOPPED, NOTHING_FOUND, NOT_CERTIFIED = 1, 2, 3, 4, 5
-ANSWER_SECONDS = 10
-"""How long a scheduler is given to answer, at the start and when its connection is lost."""
 
 
 def stop_at_sigterm() -> None:
@@ -139,22 +136,6 @@ def _effort(standing: Standing) -> str:
         f", {standing.cuts:,} cuts, {standing.kept} scenarios whole, {standing.master_seconds:.0f} s in masters, "
         f"{standing.scenario_seconds:.0f} s in scenarios"
     )
-
-
-@contextmanager
-def cluster(scheduler: str | None) -> Iterator[Any]:
-    """A client of a running scheduler, or None."""
-    if scheduler is None:
-        yield None
-        return
-    from distributed import Client
-
-    try:
-        client = Client(scheduler, timeout=ANSWER_SECONDS)
-    except (OSError, ValueError) as error:
-        raise InputError([Finding("--scheduler", f"no scheduler answers at {scheduler!r}: {error}")]) from None
-    with client:
-        yield client
 
 
 @contextmanager

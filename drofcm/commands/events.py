@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 import typer
 from rich.table import Table
 
-from drofcm.commands.console import StudyPath, cluster, out, told
+from drofcm.commands.cluster import cluster
+from drofcm.commands.console import StudyPath, out, told
 
 __all__ = ["scenarios", "stability"]
 

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from drofcm.commands.console import StudyPath, cluster, out, stop_at_sigterm, told
+from drofcm.commands.cluster import cluster
+from drofcm.commands.console import StudyPath, out, stop_at_sigterm, told
 
 __all__ = ["radius", "robustness"]
 

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from drofcm.commands.console import STOPPED, Shown, cluster, out, stop_at_sigterm, told
+from drofcm.commands.cluster import cluster
+from drofcm.commands.console import STOPPED, Shown, out, stop_at_sigterm, told
 from drofcm.core.errors import Finding, InputError
 
 __all__ = ["smps"]

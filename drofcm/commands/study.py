@@ -8,12 +8,12 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from drofcm.commands.cluster import cluster
 from drofcm.commands.console import (
     NOT_CERTIFIED,
     STOPPED,
     Shown,
     StudyPath,
-    cluster,
     err,
     out,
     stop_at_sigterm,

@@ -14,11 +14,14 @@ from typing import Any, Literal
 
 __all__ = [
     "DrofcmError",
+    "DrofcmWarning",
     "Finding",
     "InfeasibleError",
     "InputError",
     "LimitError",
+    "LostError",
     "ModelError",
+    "OverdueError",
     "SolveError",
     "errors_of",
     "raise_if_any",
@@ -29,6 +32,10 @@ __all__ = [
 
 class DrofcmError(Exception):
     """Base of every error that drofcm raises on purpose."""
+
+
+class DrofcmWarning(UserWarning):
+    """Something worth knowing that stops nothing, while a search goes on; the command line prints it as a warning."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +98,14 @@ class LimitError(SolveError):
     def __reduce__(self) -> tuple[Any, ...]:
         # an error that a worker raises is made again where it is shown
         return type(self), (self.status, self.seconds, self.lower_bound)
+
+
+class LostError(SolveError):
+    """Those who did the work are gone for good: worker processes, or the cluster; a plan found before is not lost."""
+
+
+class OverdueError(SolveError):
+    """The time is up and those who do the work have not answered; a search ends with what it has found."""
 
 
 class InfeasibleError(SolveError):

@@ -31,7 +31,7 @@ from drofcm.risk.ambiguity import AmbiguitySet, Nominal, bind
 from drofcm.risk.measures import Expectation, RiskMeasure, as_sum
 from drofcm.risk.reformulate import risk_expression
 from drofcm.risk.weights import check_probability
-from drofcm.solve.execution import wait_for_worker
+from drofcm.solve.cluster import wait_for_worker
 from drofcm.solve.extensive import infeasibility_listing
 from drofcm.solve.method import Method, evaluate_blocks, solve_blocks
 from drofcm.solve.progress import Progress

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import loky
-from loky.process_executor import BrokenProcessPool
 
-from drofcm.core.errors import SolveError
-from drofcm.solve.execution import is_loss, process_pool, settle, wait_for_worker, without_interrupts
+from drofcm.solve.cluster import Cluster
+from drofcm.solve.processes import Crew
 
 __all__ = ["spread"]
 
@@ -40,31 +39,34 @@ def spread(function: Callable[[T], R], items: Sequence[T], client: Any = None, w
 
     Raises
     ------
-    SolveError
-        If a worker process ends before it has answered, or the cluster has no worker.
+    LostError
+        If worker processes end again and again before anything is answered, or the cluster has no worker.
     """
     items = list(items)
     if client is not None:
-        wait_for_worker(client)
-        try:
-            with warnings.catch_warnings():
-                # items that were scattered, as Dask would have it, would be lost with the worker that holds them
-                warnings.filterwarnings("ignore", message="Sending large graph")
-                futures = client.map(function, items, pure=False)
-            return list(client.gather(futures))
-        except Exception as error:
-            if is_loss(error):
-                raise SolveError(f"the cluster lost what it was asked for: {error}") from error
-            raise
+        found = _on_cluster(function, items, client)
+        return [found[k] for k in range(len(items))]
     count = min(len(items), workers if workers is not None else loky.cpu_count())
     if count <= 1:
         return [function(item) for item in items]
-    pool = process_pool(count, settle, (os.getpid(),))
+    crew = Crew(count)
     try:
-        with without_interrupts():
-            futures = [pool.submit(function, item) for item in items]
-        return [future.result() for future in futures]
-    except BrokenProcessPool:
-        raise SolveError("a worker process ended before it had answered: is there memory enough?") from None
+        queues = [[{k: items[k]} for k in range(first, len(items), count)] for first in range(count)]
+        found = crew.run(partial(_answered, function), queues, shared=True)
     finally:
-        pool.shutdown(wait=True, kill_workers=True)
+        crew.close()
+    return [found[k] for k in range(len(items))]
+
+
+def _answered(function: Callable[[T], R], batch: dict[int, T]) -> dict[int, R]:
+    return {k: function(item) for k, item in batch.items()}
+
+
+def _on_cluster(function: Callable[[T], R], items: Sequence[T], client: Any) -> dict[int, R]:
+    def submit(k: int, addresses: list[str]) -> Any:
+        return client.submit(function, items[k], workers=addresses, pure=False)
+
+    with warnings.catch_warnings():
+        # items that were scattered, as Dask would have it, would be lost with the worker that holds them
+        warnings.filterwarnings("ignore", message="Sending large graph")
+        return Cluster.of(client).run(range(len(items)), submit)

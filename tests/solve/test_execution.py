@@ -179,7 +179,7 @@ def test_processes_may_grow(processes: Executor) -> None:
     processes.floors()
     before = worker_processes(os.getpid())
     assert len(before) == 2
-    pool, _ = processes._pools  # type: ignore[attr-defined]
+    pool = processes._crew._pools[0]  # type: ignore[attr-defined]
     grow = "globals().setdefault('kept', []).append(bytearray(b'x') * 400_000_000)"
     with warnings.catch_warnings():
         warnings.simplefilter("error")

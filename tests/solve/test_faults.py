@@ -20,7 +20,9 @@ from processes import Cluster, Deadly, Killer, alive, script, until, worker_proc
 import drofcm as dro
 from drofcm.blocks.form import TwoStageBlocks
 from drofcm.core.errors import DrofcmError, Finding, InfeasibleError, InputError, ModelError, SolveError
-from drofcm.solve import execution, search
+from drofcm.solve import cluster as clusters
+from drofcm.solve import processes as crews
+from drofcm.solve import search
 from drofcm.solve.execution import executor
 from drofcm.solve.subproblem import Request, Subproblem
 
@@ -65,7 +67,7 @@ def _allow(failures: int, dask_scheduler: Any) -> None:
 
 
 def test_processes_that_die_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(execution, "_ATTEMPTS", 2)
+    monkeypatch.setattr(crews, "_ATTEMPTS", 2)
     requests: dict[int, Any] = {number: Deadly() for number in range(sites.EVENTS)}
     with (
         executor(sites.blocks(), workers=2) as ask,
@@ -76,7 +78,7 @@ def test_processes_that_die_again_and_again(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_workers_of_dask_that_die_again_and_again(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(execution, "_ATTEMPTS", 2)
+    monkeypatch.setattr(clusters, "_ATTEMPTS", 2)
     client.run_on_scheduler(_allow, 0)
     try:
         requests: dict[int, Any] = {0: Deadly()}
@@ -92,7 +94,7 @@ def test_workers_of_dask_that_die_again_and_again(client: Any, monkeypatch: pyte
 def test_last_worker_of_dask_is_killed_and_none_comes(
     cluster: Cluster, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(execution, "_PATIENCE", 2.0)
+    monkeypatch.setattr(clusters, "_PATIENCE", 2.0)
     with pytest.raises(SolveError, match="the cluster has had no worker for 2 s"):
         solve(client=client, progress=lambda *_: cluster.kill_workers())
 
