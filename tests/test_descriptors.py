@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from drofcm.core.descriptors import interrupts_deferred, silenced
+from drofcm.core.descriptors import silenced
+from drofcm.core.interrupts import postponed
 
 LIBC = ctypes.CDLL(None)
 
@@ -77,7 +78,7 @@ def test_ctrl_c_inside_gives_the_output_back(capfd: pytest.CaptureFixture[str]) 
 
 def test_ctrl_c_is_late_never_lost() -> None:
     reached = []
-    with pytest.raises(KeyboardInterrupt), interrupts_deferred():  # noqa: PT012 - the block itself is what is tested
+    with pytest.raises(KeyboardInterrupt), postponed():  # noqa: PT012 - the block itself is what is tested
         os.kill(os.getpid(), signal.SIGINT)
         reached.append("end of the block")
     assert reached == ["end of the block"]

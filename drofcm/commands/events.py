@@ -9,7 +9,8 @@ import typer
 from rich.table import Table
 
 from drofcm.commands.cluster import cluster
-from drofcm.commands.console import StudyPath, out, told
+from drofcm.commands.console import StudyPath, out, working
+from drofcm.commands.options import figure, positive
 
 __all__ = ["scenarios", "stability"]
 
@@ -27,7 +28,8 @@ def scenarios(
         Literal["forward", "backward", "k-medoids"], typer.Option(help="How they are chosen")
     ] = "forward",
     tail: Annotated[
-        float | None, typer.Option(help="Share of each class whose worst events are kept apart; by data 0.1", min=0)
+        float | None,
+        typer.Option(help="Share of each class whose worst events are kept apart; by data 0.1", min=0, callback=figure),
     ] = None,
     trace: Annotated[list[Path] | None, typer.Option(help="Measured power, CSV; may be repeated")] = None,
     scheduler: Annotated[str | None, typer.Option(help="Running Dask scheduler, tcp://host:port")] = None,
@@ -36,7 +38,7 @@ def scenarios(
     """Generate the events of a study, draw them, and write them to a file the study can point to."""
     from drofcm.study.scenarios import EVENTS_FILE, make_scenarios
 
-    with told(), out.status("generating") as status, cluster(scheduler) as client:
+    with working("generating") as tell, cluster(scheduler) as client:
         made = make_scenarios(
             study,
             folder,
@@ -49,15 +51,15 @@ def scenarios(
             traces=trace or (),
             client=client,
             chunk=chunk,
-            progress=status.update,
+            progress=tell,
         )
     table = Table("class", *made.classes.columns, title=f"{made.data.sizes['scenario']} events")
     for name, row in made.classes.iterrows():
         table.add_row(str(name), *(f"{value:.6g}" for value in row))
     out.print(table)
     if made.summary:
-        out.print(made.summary, markup=False)
-    out.print(f"{made.folder / EVENTS_FILE}\nto use it, name it in the study file: events: {{file: ...}}", markup=False)
+        out.print(made.summary)
+    out.print(f"{made.folder / EVENTS_FILE}\nto use it, name it in the study file: events: {{file: ...}}")
 
 
 def stability(
@@ -70,13 +72,13 @@ def stability(
         Literal["costs", "data"], typer.Option(help="Reduce by what events cost at pilot plans, or by their data")
     ] = "costs",
     pilots: Annotated[int, typer.Option(help="Pilot plans of a reduction, beside doing nothing", min=0)] = 4,
-    gap: Annotated[float | None, typer.Option(help="Relative gap of each search", min=0)] = None,
-    time_limit: Annotated[float | None, typer.Option(help="Seconds of each search", min=0)] = None,
+    gap: Annotated[float | None, typer.Option(help="Relative gap of each search", min=0, callback=figure)] = None,
+    time_limit: Annotated[float | None, typer.Option(help="Seconds of each search", callback=positive)] = None,
 ) -> None:
     """Show how far the plan depends on which events were drawn: in-sample and out-of-sample stability."""
     from drofcm.study.stability import study_stability
 
-    with told(), out.status("reading the study and its data") as status:
+    with working("reading the study and its data") as tell:
         found = study_stability(
             study,
             scenarios=scenarios,
@@ -87,7 +89,7 @@ def stability(
             pilots=pilots,
             gap=gap,
             time_limit=time_limit,
-            progress=status.update,
+            progress=tell,
         )
     table = Table(
         "ensemble", "events", "in sample", "lower bound", "out of sample", "in - out", title="Cost of plans, k$/a"
@@ -96,4 +98,4 @@ def stability(
         costs = (f"{row[column] / 1e3:,.1f}" for column in ("in_sample", "lower_bound", "out_of_sample", "promise"))
         table.add_row(str(name), f"{row['scenarios']:.0f}", *costs)
     out.print(table)
-    out.print(str(found), markup=False)
+    out.print(str(found))

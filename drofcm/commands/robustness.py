@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from drofcm.commands.cluster import cluster
-from drofcm.commands.console import StudyPath, out, stop_at_sigterm, told
+from drofcm.commands.console import NOTHING_FOUND, StudyPath, err, out
+from drofcm.commands.options import figure, figures, positive
 
 __all__ = ["radius", "robustness"]
 
@@ -17,19 +17,22 @@ __all__ = ["radius", "robustness"]
 def radius(
     study: StudyPath,
     runs: Annotated[Path, typer.Option(help="Where run folders stand")] = Path("runs"),
-    multiple: Annotated[list[float] | None, typer.Option(help="Of the starting radius, rising from 0")] = None,
-    tail_weight: Annotated[list[float] | None, typer.Option(help="Of CVaR, for the frontier")] = None,
+    multiple: Annotated[
+        list[float] | None, typer.Option(help="Of the starting radius, rising from 0", callback=figures)
+    ] = None,
+    tail_weight: Annotated[list[float] | None, typer.Option(help="Of CVaR, for the frontier", callback=figures)] = None,
     folds: Annotated[int, typer.Option(help="Folds of the cross-validation", min=2)] = 5,
-    gap: Annotated[float | None, typer.Option(help="Relative gap, in place of solver.mip_gap", min=0)] = None,
-    time_limit: Annotated[float | None, typer.Option(help="Seconds of every search", min=0)] = None,
+    gap: Annotated[
+        float | None, typer.Option(help="Relative gap, in place of solver.mip_gap", min=0, callback=figure)
+    ] = None,
+    time_limit: Annotated[float | None, typer.Option(help="Seconds of every search", callback=positive)] = None,
     workers: Annotated[int | None, typer.Option(help="Local processes; all cores if left out", min=1)] = None,
     scheduler: Annotated[str | None, typer.Option(help="Running Dask scheduler, tcp://host:port")] = None,
 ) -> None:
     """Choose the radius of robustness by cross-validation; show what it moves and the frontier of cost and tail."""
     from drofcm.study.radius import MULTIPLES, TAIL_WEIGHTS, choose_radius
 
-    stop_at_sigterm()
-    with told(), cluster(scheduler) as client:
+    with cluster(scheduler) as client:
         found = choose_radius(
             study,
             runs,
@@ -40,10 +43,10 @@ def radius(
             time_limit=time_limit,
             client=client,
             workers=workers,
-            progress=partial(out.print, markup=False),
+            progress=out.print,
         )
-    out.print(found.finding, markup=False)
-    out.print(str(found.folder / "radius.html"), markup=False)
+    out.print(found.finding)
+    out.print(str(found.folder / "radius.html"))
 
 
 def robustness(
@@ -55,16 +58,19 @@ def robustness(
     training: Annotated[int | None, typer.Option(help="Training events, in place of the preset's")] = None,
     fresh: Annotated[int | None, typer.Option(help="Fresh events, in place of the preset's")] = None,
     folds: Annotated[int | None, typer.Option(help="Folds, in place of the preset's")] = None,
-    multiple: Annotated[list[float] | None, typer.Option(help="Of the starting radius, rising from 0")] = None,
-    gap: Annotated[float | None, typer.Option(help="Relative gap, in place of the preset's", min=0)] = None,
-    time_limit: Annotated[float | None, typer.Option(help="Seconds of every search", min=0)] = None,
+    multiple: Annotated[
+        list[float] | None, typer.Option(help="Of the starting radius, rising from 0", callback=figures)
+    ] = None,
+    gap: Annotated[
+        float | None, typer.Option(help="Relative gap, in place of the preset's", min=0, callback=figure)
+    ] = None,
+    time_limit: Annotated[float | None, typer.Option(help="Seconds of every search", callback=positive)] = None,
     workers: Annotated[int | None, typer.Option(help="Local processes; all cores if left out", min=1)] = None,
     scheduler: Annotated[str | None, typer.Option(help="Running Dask scheduler, tcp://host:port")] = None,
 ) -> None:
     """Try plans from few events on many fresh ones of a shifted world; a run that was stopped goes on."""
     from drofcm.study.robustness import run_experiment_of
 
-    stop_at_sigterm()
     changes = {
         "repetitions": repetitions,
         "training": training,
@@ -74,10 +80,13 @@ def robustness(
         "gap": gap,
         "time_limit": time_limit,
     }
-    with told(), cluster(scheduler) as client:
-        tell = partial(out.print, markup=False)
-        lines = run_experiment_of(
-            study, shifted, runs, preset=preset, changes=changes, client=client, workers=workers, progress=tell
-        )
-        for line in lines:
-            out.print(line, markup=False)
+    try:
+        with cluster(scheduler) as client:
+            lines = run_experiment_of(
+                study, shifted, runs, preset=preset, changes=changes, client=client, workers=workers, progress=out.print
+            )
+    except KeyboardInterrupt:
+        err.print("interrupted; what is done is kept, and the same command goes on from there")
+        raise typer.Exit(NOTHING_FOUND) from None
+    for line in lines:
+        out.print(line)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
 from drofcm.commands.cluster import cluster
-from drofcm.commands.console import STOPPED, Shown, out, stop_at_sigterm, told
+from drofcm.commands.console import STOPPED, Shown, ended, out
+from drofcm.commands.options import figure, positive
 from drofcm.core.errors import Finding, InputError
+from drofcm.core.files import check_file_target, unwritable
+from drofcm.core.interrupts import heeded, held
+from drofcm.core.kept import NotWrittenError
 
 __all__ = ["smps"]
 
@@ -23,10 +28,12 @@ def smps(
     ] = "standard",
     dro: Annotated[Path | None, typer.Option(help=".dro file: the worst case over its Wasserstein ball")] = None,
     method: Annotated[Literal["auto", "extensive", "lshaped"], typer.Option(help="How it is solved")] = "auto",
-    gap: Annotated[float, typer.Option(help="Relative gap", min=0)] = 1e-4,
-    time_limit: Annotated[float | None, typer.Option(help="Seconds", min=0)] = None,
-    cvar: Annotated[float, typer.Option(help="Weight of CVaR; the expectation has the rest", min=0, max=1)] = 0.0,
-    alpha: Annotated[float, typer.Option(help="Confidence level of CVaR", min=0, max=1)] = 0.9,
+    gap: Annotated[float, typer.Option(help="Relative gap", min=0, callback=figure)] = 1e-4,
+    time_limit: Annotated[float | None, typer.Option(help="Seconds", callback=positive)] = None,
+    cvar: Annotated[
+        float, typer.Option(help="Weight of CVaR; the expectation has the rest", min=0, max=1, callback=figure)
+    ] = 0.0,
+    alpha: Annotated[float, typer.Option(help="Confidence level of CVaR", min=0, max=1, callback=figure)] = 0.9,
     workers: Annotated[int | None, typer.Option(help="Local processes; all cores if left out", min=1)] = None,
     scheduler: Annotated[str | None, typer.Option(help="Running Dask scheduler, tcp://host:port")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="File that keeps what the search has learnt")] = None,
@@ -36,33 +43,45 @@ def smps(
     """Solve a two-stage problem in SMPS format (.cor, .tim, .sto)."""
     from drofcm.study.smps import solve_smps
 
-    stop_at_sigterm()
-    with told():
-        if method == "extensive" and (scheduler or checkpoint):
-            what = "--scheduler" if scheduler else "--checkpoint"
-            raise InputError([Finding(what, "the extensive form is solved in one piece", "choose --method lshaped")])
-    with told(), Shown("reading and solving", scale=1.0, unit="") as shown, cluster(scheduler) as client:
-        result = solve_smps(
-            file,
-            stochastic=stochastic,
-            reading=reading,
-            dro=dro,
-            method=method,
-            gap=gap,
-            time_limit=time_limit,
-            cvar=cvar,
-            alpha=alpha,
-            workers=workers,
-            client=client,
-            checkpoint=checkpoint,
-            resume=resume,
-            progress=shown.bounds,
-        )
+    if method == "extensive" and (scheduler or checkpoint):
+        what = "--scheduler" if scheduler else "--checkpoint"
+        raise InputError([Finding(what, "the extensive form is solved in one piece", "choose --method lshaped")])
+    if save is not None:
+        check_file_target(save, "--save")
+    # once there is a plan it is printed and written, whoever asks to stop
+    with held():
+        with heeded(), Shown("reading and solving", scale=1.0, unit="") as shown, cluster(scheduler) as client:
+            result = solve_smps(
+                file,
+                stochastic=stochastic,
+                reading=reading,
+                dro=dro,
+                method=method,
+                gap=gap,
+                time_limit=time_limit,
+                cvar=cvar,
+                alpha=alpha,
+                workers=workers,
+                client=client,
+                checkpoint=checkpoint,
+                resume=resume,
+                progress=shown.bounds,
+            )
+        _print_smps(result)
         if save is not None:
-            result.to_netcdf(save)
-    _print_smps(result)
+            _save(result, save)
     if result.status != "optimal":
         raise typer.Exit(STOPPED)
+
+
+def _save(result: Any, path: Path) -> None:
+    from drofcm.study.kept import full_disk_told, table_of_columns
+
+    try:
+        with full_disk_told(path.parent):
+            result.to_netcdf(path)
+    except (Exception, KeyboardInterrupt) as error:
+        raise NotWrittenError(str(path), unwritable(error), table_of_columns(result), str(result)) from error
 
 
 def _print_smps(result: Any) -> None:
@@ -70,13 +89,14 @@ def _print_smps(result: Any) -> None:
     origins = {name: facts[f"{name}_bound"] for name in bounds}
     objective = result.objective
     for note in filter(None, result.probability.attrs.get("notes", "").split("; ")):
-        out.print(f"note: {note}", markup=False)
+        out.print(f"note: {note}")
     if result.probability.attrs.get("sense") == "max":
         out.print("note: maximised; figures are those of the maximum")
         objective, bounds = -objective, {"lower": -bounds["upper"], "upper": -bounds["lower"]}
         origins = {"lower": origins["upper"], "upper": origins["lower"]}
     out.print(f"method: {facts['method']} ({facts['method_chosen']}); {facts['seconds']:.1f} s")
-    out.print(f"{result.status}: objective {objective:.10g}, gap {result.gap:.2e}")
+    gap = f"gap {result.gap:.2e}" if math.isfinite(result.gap) else "no bound yet"
+    out.print(f"{ended(result.status, result.gap)}: objective {objective:.10g}, {gap}")
     for name, bound in bounds.items():
         out.print(f"{name} bound {bound:.10g}: {origins[name]}")
     plan = result.first_stage["x"]

@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.table import Table
 
 from drofcm.commands.cluster import cluster
 from drofcm.commands.console import (
+    DONE,
     NOT_CERTIFIED,
     STOPPED,
     Shown,
     StudyPath,
+    ended,
     err,
     out,
-    stop_at_sigterm,
-    told,
     warn,
+    working,
 )
+from drofcm.commands.options import figure, positive
 from drofcm.core.errors import Finding
+from drofcm.core.files import check_file_target, unwritable, whole_file
+from drofcm.core.interrupts import heeded, held
+from drofcm.core.kept import NotWrittenError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from drofcm.study.folder import RunFolder
+
+DO_NOTHING: Final = "do nothing"
+_EQUAL: Final = 1e-9
+"""Costs that differ by less, as a share, are equal."""
 
 __all__ = ["criticality", "evaluate", "new", "report", "run", "validate"]
 
@@ -32,40 +49,40 @@ def new(
     """Make a folder with a study file that runs as it is, every key explained, and the schema for editors."""
     from drofcm.study.template import new_study
 
-    with told():
-        path = new_study(folder, name)
-        out.print(f"{path}\nnext: drofcm validate {path}", markup=False)
+    path = new_study(folder, name)
+    out.print(f"{path}\nnext: drofcm validate {path}")
 
 
 def validate(study: StudyPath) -> None:
     """Check a study and everything it names; show its size, base case and hosting capacity. Nothing is solved."""
     from drofcm.study.survey import survey
 
-    with told():
-        with out.status("reading the study and its data"):
-            found = survey(study)
-        warn(found.findings)
-        sizes = found.assembly.data.sizes
-        names = ("scenario", "time", "node", "bus", "line", "hub", "supplier", "fcm")
-        out.print("in order: " + ", ".join(f"{sizes[name]} {name}" for name in names))
-        out.print(
-            f"program: {found.variables:,} variables ({found.integers:,} integer), {found.rows:,} rows, "
-            f"{found.nonzeros:,} non-zeros"
-        )
-        table = Table(
-            "data centre at bus", "rating MW", "AC hosting capacity MW", title="What each bus alone can take on"
-        )
-        for centre in found.assembly.study.data_centres:
-            room = float(found.hosting.sel(bus=centre.bus))
-            table.add_row(centre.bus, f"{centre.rating_mw:g}", f"{room:.2f}")
-        out.print(table)
+    with working("reading the study and its data"):
+        found = survey(study)
+    warn(found.findings)
+    sizes = found.assembly.data.sizes
+    names = ("scenario", "time", "node", "bus", "line", "hub", "supplier", "fcm")
+    out.print("in order: " + ", ".join(f"{sizes[name]} {name}" for name in names))
+    out.print(
+        f"program: {found.variables:,} variables ({found.integers:,} integer), {found.rows:,} rows, "
+        f"{found.nonzeros:,} non-zeros"
+    )
+    table = Table("data centre at bus", "rating MW", "AC hosting capacity MW", title="What each bus alone can take on")
+    for centre in found.assembly.study.data_centres:
+        room = float(found.hosting.sel(bus=centre.bus))
+        table.add_row(centre.bus, f"{centre.rating_mw:g}", f"{room:.2f}")
+    out.print(table)
 
 
 def run(
     study: StudyPath,
     runs: Annotated[Path, typer.Option(help="Where run folders stand")] = Path("runs"),
-    gap: Annotated[float | None, typer.Option(help="Relative gap, in place of solver.mip_gap", min=0)] = None,
-    time_limit: Annotated[float | None, typer.Option(help="Seconds, in place of solver.time_limit_s", min=0)] = None,
+    gap: Annotated[
+        float | None, typer.Option(help="Relative gap, in place of solver.mip_gap", min=0, callback=figure)
+    ] = None,
+    time_limit: Annotated[
+        float | None, typer.Option(help="Seconds, in place of solver.time_limit_s", callback=positive)
+    ] = None,
     scheduler: Annotated[str | None, typer.Option(help="Running Dask scheduler, tcp://host:port")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="File that keeps what the search has learnt")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint")] = False,
@@ -73,30 +90,51 @@ def run(
     """Run a study to its report, in <runs>/<name>-<hash>; an equal run that was finished is opened again."""
     from drofcm.study.run import run_study
 
-    stop_at_sigterm()
-    with told(), Shown("starting") as shown, cluster(scheduler) as client:
-        folder = run_study(
-            study,
-            runs,
-            gap=gap,
-            time_limit=time_limit,
-            client=client,
-            checkpoint=checkpoint,
-            resume=resume,
-            progress=shown,
-        )
+    # what is shown of a run that is written is shown, whoever asks to stop
+    with held():
+        with Shown("starting") as shown, _heeded_cluster(scheduler) as client:
+            folder = run_study(
+                study,
+                runs,
+                gap=gap,
+                time_limit=time_limit,
+                client=client,
+                checkpoint=checkpoint,
+                resume=resume,
+                progress=shown,
+            )
+        raise typer.Exit(_show_run(folder))
+
+
+@contextmanager
+def _heeded_cluster(scheduler: str | None) -> Iterator[Any]:
+    """`cluster`, whose connecting may be interrupted."""
+    with ExitStack() as stack:
+        with heeded():
+            client = stack.enter_context(cluster(scheduler))
+        yield client
+
+
+def _show_run(folder: RunFolder) -> int:
+    """Print where a run stands; its exit code."""
     facts = folder.provenance
     warn([Finding(**finding) for finding in facts["warnings"]])
     if folder.reopened:
         out.print("an equal run is there already; nothing was solved")
+    if folder.stayed:
+        out.print("the run that is there is at least as good and stays; this is what it says")
     out.print(_headline(facts))
-    out.print(str(folder.path / "report.html"), markup=False)
+    out.print(str(folder.path / "report.html"))
     if not facts["certified"]:
         err.print("the plan failed its certificate, see certificate.csv: do not use it", style="bold red")
-        raise typer.Exit(NOT_CERTIFIED)
+        return NOT_CERTIFIED
     if folder.status != "optimal":
-        err.print(f"stopped early ({folder.status}): the plan and its bounds are valid, the gap is not reached")
-        raise typer.Exit(STOPPED)
+        bounds = (
+            "its bounds are valid, the gap is not reached" if facts["lower_bound"] > -math.inf else "has no bound yet"
+        )
+        err.print(f"stopped early ({folder.status}): the plan is valid and {bounds}")
+        return STOPPED
+    return DONE
 
 
 def evaluate(
@@ -107,10 +145,10 @@ def evaluate(
     from drofcm.study.plan import evaluate_plan, read_plan
     from drofcm.study.run import open_study, solve_do_nothing
 
-    with told(), out.status("reading the study and its data") as status:
+    with working("reading the study and its data") as tell:
         assembly = open_study(study)
         chosen = read_plan(plan, assembly.data)
-        status.update("solving every event at the plan")
+        tell("solving every event at the plan")
         results = {"your plan": evaluate_plan(assembly, chosen), "do nothing": solve_do_nothing(assembly)}
     warn(assembly.findings)
     out.print(_comparison(results))
@@ -120,42 +158,64 @@ def report(folder: Annotated[Path, typer.Argument(help="Run folder", show_defaul
     """Draw the report of a run folder again, from its files alone."""
     from drofcm.study.contents import rebuild_report
 
-    with told():
-        out.print(str(rebuild_report(folder)), markup=False)
+    with working("drawing the report"):
+        path = rebuild_report(folder)
+    out.print(str(path))
 
 
 def criticality(
     folder: Annotated[Path, typer.Argument(help="Run folder", show_default=False)],
     hub: Annotated[list[str] | None, typer.Option(help="Hub to look at, may be repeated; all if left out")] = None,
-    within: Annotated[float, typer.Option(help="Share of extra cost up to which a plan is near-optimal", min=0)] = 0.01,
-    gap: Annotated[float, typer.Option(help="Relative gap of each search", min=0)] = 0.01,
-    time_limit: Annotated[float | None, typer.Option(help="Seconds for each search", min=0)] = 120.0,
+    within: Annotated[
+        float, typer.Option(help="Share of extra cost up to which a plan is near-optimal", min=0, callback=figure)
+    ] = 0.01,
+    gap: Annotated[float, typer.Option(help="Relative gap of each search", min=0, callback=figure)] = 0.01,
+    time_limit: Annotated[float | None, typer.Option(help="Seconds for each search", callback=positive)] = 120.0,
     workers: Annotated[int | None, typer.Option(help="Searches at a time; all cores if left out", min=1)] = None,
     save: Annotated[Path | None, typer.Option(help="Write the table here, CSV")] = None,
 ) -> None:
     """What each candidate hub is worth: the cost of forcing open hubs out and closed ones in, one search a hub."""
     from drofcm.study.regret import criticality_of_run
 
-    with told(), out.status("one search a hub"):
+    if save is not None:
+        check_file_target(save, "--save")
+    with working("one search a hub"):
         table = criticality_of_run(folder, hub, within=within, gap=gap, time_limit=time_limit, workers=workers)
+    with held():
+        out.print(_criticality(table, within))
         if save is not None:
-            table.to_csv(save)
+            try:
+                with whole_file(save) as unfinished:
+                    table.to_csv(unfinished)
+            except OSError as error:
+                raise NotWrittenError(str(save), unwritable(error), table.to_csv(), what="table") from error
+
+
+def _criticality(table: pd.DataFrame, within: float) -> Table:
     shown = Table("hub", "in the plan", "forced", "costs at least k$/a", "at most", f"plans within {within:.0%}")
     for name, row in table.iterrows():
         amounts = [f"{row[bound] / 1e3:,.1f}" for bound in ("extra_at_least", "extra_at_most")]
         shown.add_row(str(name), "open" if row["open"] else "closed", row["force"], *amounts, row["role"])
-    out.print(shown)
+    return shown
 
 
 def _headline(facts: dict[str, Any]) -> str:
-    cost, bound = facts["objective"], facts["lower_bound"]
+    cost, bound, benefit = facts["objective"], facts["lower_bound"], facts["gap_of_benefit"]
     others = {name.removeprefix("objective, "): own for name, own in facts.items() if name.startswith("objective, ")}
-    benefit = facts["gap_of_benefit"]
-    return (
-        f"{facts['status']}: {cost / 1e3:,.1f} k$/a, no plan costs less than {bound / 1e3:,.1f}; "
-        f"gap {facts['gap']:.2%} of the cost, {benefit:.2%} of (do nothing - lower bound)\n"
-        + ", ".join(f"{name} {own / cost - 1:+.0%}" for name, own in others.items())
-    )
+    head = f"{ended(facts['status'], facts['gap'])}: {cost / 1e3:,.1f} k$/a"
+    if bound == -math.inf:
+        head += ", no bound yet"
+    else:
+        head += f", no plan costs less than {bound / 1e3:,.1f}; gap {facts['gap']:.2%} of the cost"
+        if math.isfinite(benefit):
+            head += f", {benefit:.2%} of (do nothing - lower bound)"
+        elif others.get(DO_NOTHING, math.inf) < cost * (1 - _EQUAL):
+            head += "; it costs more than doing nothing"
+    return head + "\n" + ", ".join(f"{name} {_change(own, cost)}" for name, own in others.items())
+
+
+def _change(other: float, cost: float) -> str:
+    return f"{other / cost - 1:+.0%}" if cost else f"{other / 1e3:,.1f} k$/a"
 
 
 def _comparison(results: dict[str, Any]) -> Table:

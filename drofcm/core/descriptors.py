@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import os
-import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from types import FrameType
-from typing import Any
 
-__all__ = ["interrupts_deferred", "silenced"]
+from drofcm.core.interrupts import postponed
+
+__all__ = ["silenced"]
 
 _OUTPUT = (1, 2)
 _LOCK = threading.RLock()
@@ -28,37 +27,9 @@ def silenced() -> Iterator[None]:
     """
     with ExitStack() as stack:
         # what gives the descriptors back must be in place before an interrupt can come between
-        with interrupts_deferred():
+        with postponed():
             stack.enter_context(_Redirected())
         yield
-
-
-@contextmanager
-def interrupts_deferred() -> Iterator[None]:
-    """Ctrl-C and SIGTERM, if Python listens to them, arrive after the block; it must be over at once."""
-    if threading.current_thread() is not threading.main_thread():
-        # Python runs handlers of signals in the main thread alone
-        yield
-        return
-    arrived: list[tuple[int, FrameType | None]] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        arrived.append((number, frame))
-
-    usual: dict[int, Callable[[int, FrameType | None], Any]] = {}
-    for number in map(int, (signal.SIGINT, signal.SIGTERM)):
-        handler = signal.getsignal(number)
-        if callable(handler):
-            usual[number] = handler
-    try:
-        for number in usual:
-            signal.signal(number, note)
-        yield
-    finally:
-        for number, handler in usual.items():
-            signal.signal(number, handler)
-        for number, frame in arrived:
-            usual[number](number, frame)
 
 
 class _Redirected:
@@ -80,7 +51,7 @@ class _Redirected:
 
     def __exit__(self, *error: object) -> None:
         global _depth
-        with interrupts_deferred(), _LOCK:
+        with postponed(), _LOCK:
             _depth -= 1
             if _depth == 0:
                 _flush()  # C keeps what it was given until then, and would write it after all

@@ -375,7 +375,8 @@ def loadings(state: pd.DataFrame) -> figure:
 
 def convergence(log: pd.DataFrame) -> figure | None:
     """Lower and upper bound against time, k$/a; None where the log holds no two finite bounds."""
-    bounds = log[["seconds", "lower_bound", "upper_bound"]].astype(float)
+    # the log of a search that had nothing left to do has no columns
+    bounds = log.reindex(columns=["seconds", "lower_bound", "upper_bound"]).astype(float)
     bounds = bounds.where(np.isfinite(bounds)).dropna(subset="seconds")
     if bounds["lower_bound"].count() < 2 or bounds["upper_bound"].count() < 1:
         return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,8 @@ from bokeh.document import Document
 from bokeh.embed import file_html
 from bokeh.models import Model
 from bokeh.resources import Resources
+
+from drofcm.core.files import whole_file
 
 __all__ = ["write_page"]
 
@@ -32,16 +33,9 @@ def write_page(path: Path, template: str, title: str, models: Sequence[Model], c
     context
         What else the template asks for.
     """
-    _write_whole(path, _drawn(template, title, models, context))
-
-
-def _write_whole(path: Path, text: str) -> None:
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    page = _drawn(template, title, models, context)
+    with whole_file(path) as unfinished:
+        unfinished.write_text(page, encoding="utf-8")
 
 
 def _drawn(template: str, title: str, models: Sequence[Model], context: Mapping[str, Any]) -> str:

@@ -254,7 +254,7 @@ class Cluster:
         # a function within a function travels as it is; one of a module would be imported, which is what is asked
         def arrives() -> str:
             try:
-                import drofcm  # noqa: F401
+                importlib.import_module("drofcm")
             except BaseException as error:
                 return f"{type(error).__name__}: {error}"
             return ""

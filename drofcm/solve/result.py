@@ -12,9 +12,11 @@ import pandas as pd
 import xarray as xr
 
 from drofcm.core.errors import Finding, InputError
+from drofcm.core.files import whole_file
 from drofcm.risk.ambiguity import Nominal
 from drofcm.risk.measures import CVaR
 from drofcm.risk.weights import worst_case_weights
+from drofcm.solve.stored import restored, storable
 
 __all__ = ["Result", "Status"]
 
@@ -107,19 +109,14 @@ class Result:
 
     def to_netcdf(self, path: str | os.PathLike[str]) -> None:
         """Write everything to one netCDF file; the file appears complete or not at all."""
-        path = Path(path)
-        tree = {f"/{name}": getattr(self, name) for name in _GROUPS}
-        tree["/scenario"] = xr.Dataset({name: getattr(self, name) for name in _SERIES})
+        tree = {f"/{name}": storable(getattr(self, name)) for name in _GROUPS}
+        tree["/scenario"] = storable(xr.Dataset({name: getattr(self, name) for name in _SERIES}))
         # columns of numbers and of text only, so that the log survives as it is
         tree["/log"] = xr.Dataset.from_dataframe(self.log.rename_axis("row"))
         root = xr.Dataset(attrs={"status": self.status, "provenance": json.dumps(self.provenance)})
         tree["/"] = root.assign({name: float(getattr(self, name)) for name in _NUMBERS})
-        temporary = path.with_name(path.name + ".part")
-        try:
-            xr.DataTree.from_dict(tree).to_netcdf(temporary, engine="netcdf4")
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with whole_file(Path(path)) as unfinished:
+            xr.DataTree.from_dict(tree).to_netcdf(unfinished, engine="netcdf4")
 
     @classmethod
     def from_netcdf(cls, path: str | os.PathLike[str]) -> Result:
@@ -133,17 +130,21 @@ class Result:
         try:
             with xr.open_datatree(path, engine="netcdf4") as opened:
                 tree = opened.load()
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RuntimeError, MemoryError) as error:
             raise InputError([Finding(str(path), f"cannot be read as a result: {error}")]) from error
         if "status" not in tree.attrs:
             raise InputError([Finding(str(path), "is not a result of drofcm", "give a result.nc from a run folder")])
-        group = {name: node.to_dataset(inherit=False) for name, node in tree.children.items()}
-        fields: dict[str, Any] = {name: group[name] for name in _GROUPS}
-        fields |= {name: group["scenario"][name] for name in _SERIES}
-        fields |= {name: float(tree.to_dataset()[name]) for name in _NUMBERS}
-        return cls(
-            **fields,
-            status=tree.attrs["status"],
-            log=group["log"].to_dataframe().rename_axis(None),
-            provenance=json.loads(tree.attrs["provenance"]),
-        )
+        try:
+            group = {name: restored(node.to_dataset(inherit=False)) for name, node in tree.children.items()}
+            fields: dict[str, Any] = {name: group[name] for name in _GROUPS}
+            fields |= {name: group["scenario"][name] for name in _SERIES}
+            fields |= {name: float(tree.to_dataset()[name]) for name in _NUMBERS}
+            return cls(
+                **fields,
+                status=tree.attrs["status"],
+                log=group["log"].to_dataframe().rename_axis(None),
+                provenance=json.loads(tree.attrs["provenance"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            what = f"does not hold what a result of drofcm holds ({type(error).__name__}: {error})"
+            raise InputError([Finding(str(path), what, "give a result.nc from a run folder")]) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +15,8 @@ from ruamel.yaml import YAML
 from shapely.geometry import LineString
 
 from drofcm.config import StudyFile, load_study, resolved
-from drofcm.core.errors import raise_if_any
+from drofcm.core.errors import DrofcmError, Finding, InputError, raise_if_any
+from drofcm.core.files import unwritable
 from drofcm.report import tables
 from drofcm.report.document import write_report
 from drofcm.report.inputs import DO_NOTHING, EXPECTED_VALUE_PLAN, MEDIAN_PLAN, NOMINAL_PLAN, ReportInput
@@ -26,7 +28,7 @@ from drofcm.study.frontier import tail_level
 from drofcm.study.outcome_layers import write_styles
 from drofcm.validate.certificate import certify, report_quantities
 
-__all__ = ["explore", "read_back", "rebuild_report", "report_input", "write_contents"]
+__all__ = ["explore", "read_back", "read_data", "rebuild_report", "report_input", "write_contents"]
 
 BASELINES: Final = {
     DO_NOTHING: "do_nothing",
@@ -202,8 +204,13 @@ def rebuild_report(path: Path) -> Path:
     InputError
         If files of the folder are missing or were changed.
     """
-    write_report(path / "report.html", read_back(path))
-    return path / "report.html"
+    inputs, report = read_back(path), path / "report.html"
+    with _reading(path):
+        try:
+            write_report(report, inputs)
+        except OSError as error:
+            raise InputError([Finding(str(report), unwritable(error), "make room for it")]) from error
+    return report
 
 
 def explore(path: Path) -> Any:
@@ -228,11 +235,13 @@ def read_back(path: Path) -> ReportInput:
     """
     run = RunFolder(path)
     raise_if_any(run.faults())
-    study = load_study(path / "study.resolved.yaml")
-    data = xr.load_dataset(path / "data.nc", engine="netcdf4")
-    held = {str(name) for name, _ in pyogrio.list_layers(path / "hubs.gpkg")}
-    names = [*LAYERS, *(name for name in EXTRA_LAYERS if name in held)]
-    layers = {name: gpd.read_file(path / "hubs.gpkg", layer=name) for name in names}
+    with _reading(path / "study.resolved.yaml"):
+        study = load_study(path / "study.resolved.yaml")
+    data = read_data(path)
+    with _reading(path / "hubs.gpkg"):
+        held = {str(name) for name, _ in pyogrio.list_layers(path / "hubs.gpkg")}
+        names = [*LAYERS, *(name for name in EXTRA_LAYERS if name in held)]
+        layers = {name: gpd.read_file(path / "hubs.gpkg", layer=name) for name in names}
     plan = Result.from_netcdf(path / "result.nc")
     stored = {name: path / "baselines" / f"{stem}.nc" for name, stem in BASELINES.items()}
     baselines = {name: Result.from_netcdf(file) for name, file in stored.items() if file.exists()}
@@ -241,8 +250,42 @@ def read_back(path: Path) -> ReportInput:
     frontier = None
     if table.exists():
         plain = {unit: name for name, unit in _FRONTIER_UNITS.items()}
-        frontier = pd.read_parquet(table).rename(columns=plain).set_index(["risk", "multiple"])
-    return report_input(study, data, layers, plan, baselines, provenance, frontier)
+        with _reading(table):
+            frontier = pd.read_parquet(table).rename(columns=plain).set_index(["risk", "multiple"])
+    with _reading(path):
+        return report_input(study, data, layers, plan, baselines, provenance, frontier)
+
+
+def read_data(path: Path) -> xr.Dataset:
+    """The labelled data of a run folder.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or claims to hold far more than its bytes can.
+    """
+    file = path / "data.nc"
+    with _reading(file), xr.open_dataset(file, engine="netcdf4") as opened:
+        if opened.nbytes > max(_ANY_SIZE, _MOST_PER_BYTE * file.stat().st_size):
+            raise InputError([Finding(str(file), f"claims to hold {opened.nbytes:,} bytes", "run the study again")])
+        return opened.load()
+
+
+_ANY_SIZE: Final = 2**28
+_MOST_PER_BYTE: Final = 1000
+"""Compression does no better; arrays that were never written take no room in a file and all of it in memory."""
+
+
+@contextmanager
+def _reading(file: Path) -> Iterator[None]:
+    """Name the file of a run that fits its seal and yet does not hold what a run writes."""
+    try:
+        yield
+    except DrofcmError:
+        raise
+    except Exception as error:
+        what = f"does not hold what a run writes ({type(error).__name__}: {error})"
+        raise InputError([Finding(str(file), what, "run the study again")]) from error
 
 
 def _yaml() -> YAML:

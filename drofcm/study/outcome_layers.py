@@ -49,6 +49,9 @@ def plan_layers(assembly: Assembly, plan: Result) -> dict[str, gpd.GeoDataFrame]
 
 
 def _isochrones(assembly: Assembly, hubs: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+    if hubs.empty:
+        columns = ["hub", "hub_name", "minutes", "geometry"]
+        return gpd.GeoDataFrame(columns=columns, geometry="geometry", crs=hubs.crs)
     area, roads = assembly.study.area, assembly.sources.roads
     hours = [minutes / 60 for minutes in ISOCHRONES_MIN]
     if roads is not None:

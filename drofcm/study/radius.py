@@ -14,14 +14,16 @@ import xarray as xr
 from drofcm.config import NominalSet, StudyFile, WassersteinBall, resolved
 from drofcm.core.dims import SCENARIO
 from drofcm.core.errors import Finding, InputError, raise_if_any
+from drofcm.core.interrupts import held
 from drofcm.core.randomness import stream
 from drofcm.problems import demand_shock
 from drofcm.report.radius import finding, write_radius
 from drofcm.risk.ambiguity import Nominal, Wasserstein, bind, describe
 from drofcm.study.ambiguity import ambiguity_set
 from drofcm.study.assemble import Assembly
-from drofcm.study.folder import digest_files, digest_of, writing
+from drofcm.study.folder import digest_files, digest_of
 from drofcm.study.frontier import OWN, Family, Solved, solve_families, table_of, tail_level, tail_mixtures
+from drofcm.study.publish import check_target, writing
 from drofcm.study.risk import risk_measure
 from drofcm.study.run import open_study
 from drofcm.validate.crossvalidation import MULTIPLES, CrossValidation, candidate_radii, cross_validate
@@ -29,6 +31,11 @@ from drofcm.validate.crossvalidation import MULTIPLES, CrossValidation, candidat
 __all__ = ["MULTIPLES", "TAIL_WEIGHTS", "RadiusRun", "ball", "choose_radius", "distance_variables"]
 
 TAIL_WEIGHTS: Final = (0.0, 0.5, 1.0)
+FILES: Final = (
+    *(f"{name}.{kind}" for name in ("radius", "frontier", "moves") for kind in ("csv", "parquet")),
+    "radius.html",
+)
+"""What is written."""
 _DISTANCE: Final = ("shock", "energised", "hub_available")
 
 
@@ -106,6 +113,8 @@ def choose_radius(
     tell("reading the study and its data")
     assembly = open_study(path, mip_gap=gap, time_limit_s=time_limit)
     study = assembly.study
+    target = runs / f"{study.name}-radius-{_key(assembly, [list(multiples), list(tail_weights), folds])}"
+    check_target(target, "--runs", lambda _: FILES, FILES)
     program = demand_shock.program(assembly.data)
     around = ball(study, assembly.data)
     radii = candidate_radii(program, around, multiples)
@@ -135,9 +144,7 @@ def choose_radius(
     tables = {name: table_of(plans).assign(radius=list(radii.values())) for name, plans in found.items()}
     frontier = pd.concat(tables, names=["risk"])
     moves = _moves(found[OWN])
-    key = _key(assembly, [list(multiples), list(tail_weights), folds])
-    target = runs / f"{study.name}-radius-{key}"
-    with writing(target) as folder:
+    with held(), writing(target) as folder:
         for name, table in {"radius": own, "frontier": frontier, "moves": moves}.items():
             table.to_csv(folder / f"{name}.csv")
             table.reset_index().to_parquet(folder / f"{name}.parquet", index=False)

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
-import xarray as xr
 
 from drofcm.config import load_study
 from drofcm.core.errors import raise_if_any
 from drofcm.solve.result import Result
 from drofcm.study.ambiguity import ambiguity_set
+from drofcm.study.contents import read_data
 from drofcm.study.folder import RunFolder
 from drofcm.study.risk import risk_measure
 from drofcm.validate.criticality import hub_criticality
@@ -36,7 +36,7 @@ def criticality_of_run(
         If files of the folder are missing or were changed, or a hub is unknown.
     """
     raise_if_any(RunFolder(path).faults())
-    data = xr.load_dataset(path / "data.nc", engine="netcdf4")
+    data = read_data(path)
     study = load_study(path / "study.resolved.yaml")
     return hub_criticality(
         data,

@@ -15,7 +15,8 @@ from typing import Any, Final
 import xarray as xr
 
 from drofcm.config import StudyFile, changed
-from drofcm.core.errors import Finding, raise_if_any
+from drofcm.core.errors import Finding, InputError, raise_if_any
+from drofcm.core.files import whole_file
 from drofcm.core.randomness import stream
 from drofcm.dsl.program import TwoStageProgram
 from drofcm.problems import demand_shock
@@ -107,7 +108,7 @@ def repeat(task: Repetitions, number: int) -> tuple[list[dict[str, Any]], list[d
     file = task.world / f"{number:03d}_outcome.json"
     if not file.exists():
         _store(file, _rows(task, number))
-    content = json.loads(file.read_text(encoding="utf-8"))
+    content = _stored(file)
     return content["outcomes"], content["validation"]
 
 
@@ -164,8 +165,7 @@ def _validated(
             for multiple, radius in radii.items()
         ]
         _store(file, rows)
-    rows = json.loads(file.read_text(encoding="utf-8"))
-    return list(rows)
+    return list(_stored(file))
 
 
 def _start(data: xr.Dataset) -> xr.Dataset | None:
@@ -216,7 +216,7 @@ def _tried(
         if not file.exists():
             same = next((figures for other, figures in known if other.equals(plan)), None)
             _store(file, _figures(evaluate(program, plan, workers=1)) if same is None else same)
-        found[name] = json.loads(file.read_text(encoding="utf-8"))
+        found[name] = _stored(file)
         known.append((plan, found[name]))
     return found
 
@@ -235,6 +235,12 @@ def _figures(result: Result) -> dict[str, Any]:
 
 
 def _store(file: Path, content: Any) -> None:
-    temporary = file.with_name(file.name + ".part")
-    temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    temporary.replace(file)
+    with whole_file(file) as unfinished:
+        unfinished.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def _stored(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError([Finding(str(file), f"cannot be read: {error}", "delete it, it is made again")]) from error

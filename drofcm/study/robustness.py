@@ -18,11 +18,14 @@ import pandas as pd
 
 from drofcm.config import StudyFile, resolved
 from drofcm.core.errors import Finding, raise_if_any
+from drofcm.core.files import whole_file
+from drofcm.core.interrupts import held
 from drofcm.report.experiments import by_radius, differences, summary
 from drofcm.report.robustness import verdict, write_robustness
 from drofcm.solve.spread import spread
 from drofcm.study.assemble import Assembly
 from drofcm.study.folder import digest_files, digest_of
+from drofcm.study.publish import check_target
 from drofcm.study.radius import ball
 from drofcm.study.repetition import CHOSEN, NO_BALL, Design, Repetitions, plan_of, repeat
 from drofcm.study.run import open_study
@@ -33,6 +36,12 @@ _MAY_DIFFER: Final = frozenset(
     {"name", "title", "description", "seed", "events", "data_centres", "risk", "ambiguity", "frontier", "solver"}
 )
 """The world, and how a planner decides, which says nothing of the world."""
+
+FILES: Final = (
+    *(f"{name}.csv" for name in ("outcomes", "validation", "summary", "differences", "radius")),
+    "report.html",
+)
+"""What is written beside the cells."""
 
 PRESETS: Final = {
     "full": Design(repetitions=10, training=20, fresh=500, folds=5),
@@ -116,6 +125,7 @@ def run_robustness(
     version = {"drofcm": metadata.version("drofcm")}
     cells = runs / f"{planner.study.name}-{digest_of({**plans, **version})}"
     folder = cells / f"{Path(shifted).stem}-{digest_of({**tests, **version})}"
+    check_target(folder, "--runs", lambda _: FILES, FILES)
     folder.mkdir(parents=True, exist_ok=True)
     if progress is not None:
         done = len(list(folder.glob("*_outcome.json")))
@@ -127,7 +137,8 @@ def run_robustness(
     outcomes = pd.DataFrame([row for rows, _ in found for row in rows]).set_index(["repetition", "plan"])
     validation = pd.DataFrame([row for _, rows in found for row in rows]).set_index(["repetition", "multiple"])
     experiment = Experiment(design, changes, outcomes, validation, folder)
-    _write(experiment, planner)
+    with held():
+        _write(experiment, planner)
     return experiment
 
 
@@ -212,10 +223,8 @@ def _write(experiment: Experiment, planner: Assembly) -> None:
         "radius": by_radius(experiment.outcomes, experiment.validation, plan_of),
     }
     for name, table in tables.items():
-        file = experiment.folder / f"{name}.csv"
-        temporary = file.with_name(f".{file.name}.part")
-        table.to_csv(temporary)
-        temporary.replace(file)
+        with whole_file(experiment.folder / f"{name}.csv") as unfinished:
+            table.to_csv(unfinished)
     title = planner.study.title or planner.study.name
     facts = statements(experiment)
     write_robustness(experiment.folder / "report.html", title, facts, tables, (CHOSEN, NO_BALL))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -13,7 +13,10 @@ import xarray as xr
 
 from drofcm.config import changed, load_study
 from drofcm.core.document import Document
-from drofcm.core.errors import Finding, InfeasibleError, SolveError
+from drofcm.core.errors import Finding, InfeasibleError, InputError, LimitError, SolveError, raise_if_any
+from drofcm.core.files import unwritable
+from drofcm.core.interrupts import heeded, held
+from drofcm.core.kept import NotWrittenError
 from drofcm.dsl.program import TwoStageProgram
 from drofcm.problems import demand_shock, demand_shock_data
 from drofcm.problems.location_plan import median_plan
@@ -23,13 +26,25 @@ from drofcm.risk.ambiguity import AmbiguitySet, Nominal
 from drofcm.risk.measures import RiskMeasure
 from drofcm.solve.checkpoint import expect
 from drofcm.solve.progress import Standing
-from drofcm.solve.result import Result
+from drofcm.solve.result import Result, Status
 from drofcm.study.ambiguity import ambiguity_set
 from drofcm.study.assemble import Assembly, assemble
-from drofcm.study.contents import report_input, write_contents
-from drofcm.study.folder import RunFolder, digest_files, run_key, seal, versions, writing
+from drofcm.study.contents import rebuild_report, report_input, write_contents
+from drofcm.study.folder import (
+    CHANGED,
+    CONTENTS,
+    PROVENANCE,
+    RunFolder,
+    digest_files,
+    is_better,
+    run_key,
+    seal,
+    versions,
+)
 from drofcm.study.frontier import frontier_of
+from drofcm.study.kept import full_disk_told, summary_of_plan, table_of_plan
 from drofcm.study.outcome_layers import plan_layers
+from drofcm.study.publish import alone, check_target, tidy, writing
 from drofcm.study.risk import risk_measure
 
 __all__ = ["Progress", "no_plan", "open_study", "run_study", "solve_do_nothing"]
@@ -132,10 +147,14 @@ def run_study(
 ) -> RunFolder:
     """Run a study to its folder ``<runs>/<name>-<hash>``.
 
-    An equal run that was finished is opened again. One that was stopped at a limit is taken up from its plan. With an
-    ambiguity set the plan for the stated probabilities is sought too, for comparison, within the same gap and time;
-    with a section ``frontier`` so are the plans of that. What is not compared for an interrupt or an error is a
-    warning of the run, and the run is taken up when it is started again.
+    An equal run that was finished is opened again. One that was stopped at a limit is taken up from its plan, and
+    replaced where the plan, its bounds or the comparison become better. With an ambiguity set the plan for the stated
+    probabilities is sought too, for comparison, within the same gap and time; with a section ``frontier`` so are the
+    plans of that. What is not compared for an interrupt or an error is a warning of the run, and the run is taken up
+    when it is started again.
+
+    Ctrl-C (and SIGTERM, where the process takes it for Ctrl-C) stops the search. Once there is a plan the first one is
+    held back until the plan is written.
 
     Parameters
     ----------
@@ -167,35 +186,67 @@ def run_study(
         If no plan exists, with the rows that contradict each other.
     SolveError
         If a limit was hit before any plan was found.
+    NotWrittenError
+        If there is a plan, but its folder cannot be written; the error has the plan.
     KeyboardInterrupt
         If the run was interrupted before any plan was found.
     """
     log = _Logged(progress or _Silent())
     expect(checkpoint, resume)
-    log.phase("reading the study and its data")
-    assembly = open_study(path, mip_gap=gap, time_limit_s=time_limit)
-    for finding in assembly.findings:
-        log.note(f"warning: {finding}")
-    inputs = digest_files(assembly.sources.files)
-    key = run_key(assembly.study, inputs, assembly.data)
-    target = runs / f"{assembly.study.name}-{key}"
-    earlier = RunFolder(target, reopened=True)
-    whole = target.is_dir() and not earlier.faults()
-    if whole and earlier.status == "optimal" and earlier.provenance["compared"]:
-        return earlier
-    start = Result.from_netcdf(target / "result.nc").first_stage if whole else None
-    outcome = _solve(assembly, log, start, client, checkpoint)
-    provenance = {
-        "study": assembly.study.name,
-        "key": key,
-        "seed": assembly.study.seed,
-        "inputs": inputs,
-        "versions": versions(),
-        "taken_up": whole,
-        "warnings": [asdict(finding) for finding in (*assembly.findings, *outcome.left_out)],
-        "compared": not outcome.left_out,
-    }
-    return _write(target, assembly, outcome, provenance, log)
+    with held():
+        with heeded():
+            log.phase("reading the study and its data")
+            assembly = open_study(path, mip_gap=gap, time_limit_s=time_limit)
+            for finding in assembly.findings:
+                log.note(f"warning: {finding}")
+            inputs = digest_files(assembly.sources.files)
+            key = run_key(assembly.study, inputs, assembly.data)
+            target = runs / f"{assembly.study.name}-{key}"
+            earlier = _earlier(target)
+            if earlier.whole and earlier.run.status == "optimal" and earlier.run.provenance.get("compared"):
+                if not (target / "report.html").is_file():
+                    rebuild_report(target)
+                return earlier.run
+            start = Result.from_netcdf(target / "result.nc").first_stage if earlier.whole else None
+        outcome = _solve(assembly, log, start, client, checkpoint)
+        provenance = {
+            "study": assembly.study.name,
+            "key": key,
+            "seed": assembly.study.seed,
+            "inputs": inputs,
+            "versions": versions(),
+            "taken_up": earlier.whole,
+            "warnings": [asdict(finding) for finding in (*assembly.findings, *earlier.damage, *outcome.left_out)],
+            "compared": not outcome.left_out,
+        }
+        return _write(target, assembly, outcome, provenance, log)
+
+
+@dataclass(frozen=True)
+class _Earlier:
+    """What stands where the run is to stand: a whole run, one with ``damage``, or nothing."""
+
+    run: RunFolder
+    whole: bool
+    damage: tuple[Finding, ...] = ()
+
+
+def _earlier(target: Path) -> _Earlier:
+    """Look at the folder of a run before anything is solved, and refuse one that could not be written."""
+    run = RunFolder(target, reopened=True)
+    if target.parent.is_dir():
+        with suppress(OSError), alone(target.parent) as safe:
+            if safe:
+                tidy(target.parent)
+    faults = run.faults() if run.begun else []
+    if run.begun and not faults:
+        return _Earlier(run, whole=True)
+    changed = [fault for fault in faults if fault.what == CHANGED]
+    fix = "nothing was done: move the folder away, or choose another --runs"
+    raise_if_any(replace(fault, fix=fix) for fault in changed)
+    check_target(target, "--runs", _own, CONTENTS)
+    damage = (replace(fault, fix="the study was run again", severity="warning") for fault in faults)
+    return _Earlier(run, whole=False, damage=tuple(damage))
 
 
 _MEDIAN_HUBS: Final = 3
@@ -213,39 +264,51 @@ class _Outcome:
 def _solve(
     assembly: Assembly, log: _Logged, start: xr.Dataset | None, client: Any, checkpoint: Path | None
 ) -> _Outcome:
+    """The plan and what it is compared with; to be called where interrupts are held."""
     risk, solver = risk_measure(assembly.study), assembly.study.solver
     ambiguity = ambiguity_set(assembly.study, assembly.data)
-    log.phase("evaluating: do nothing")
-    nothing = solve_do_nothing(assembly)
-    log.phase("building the program")
-    program = demand_shock.program(assembly.data)
-    log.phase("solving: expected-value plan")
-    mean = demand_shock.program(demand_shock_data.expected_value(assembly.data), checked=True)
     limits: dict[str, Any] = {"gap": solver.mip_gap, "time_limit": solver.time_limit_s}
-    guess = mean.solve(**limits)
-    if guess.status == "interrupted":
-        raise KeyboardInterrupt
-    expected = program.evaluate(guess.first_stage, risk, ambiguity)
-    log.phase("evaluating: median plan")
-    median = _median_plan(program, assembly.data, risk, ambiguity)
-    known = [own for own in (expected, median) if own is not None]
-    log.phase("solving: the plan")
+    with heeded():
+        log.phase("evaluating: do nothing")
+        baselines = {DO_NOTHING: solve_do_nothing(assembly)}
+        log.phase("building the program")
+        program = demand_shock.program(assembly.data)
+        log.phase("solving: expected-value plan")
+        mean = demand_shock.program(demand_shock_data.expected_value(assembly.data), checked=True)
+        guess = mean.solve(**limits)
+        if guess.status == "interrupted":
+            raise KeyboardInterrupt
+        baselines[EXPECTED_VALUE_PLAN] = program.evaluate(guess.first_stage, risk, ambiguity)
+        log.phase("evaluating: median plan")
+        median = _median_plan(program, assembly.data, risk, ambiguity)
+        if median is not None:
+            baselines[MEDIAN_PLAN] = median
+    known = min((own for name, own in baselines.items() if name != DO_NOTHING), key=lambda own: own.objective)
     method: Any = solver.method
-    plan = program.solve(
-        risk=risk,
-        ambiguity=ambiguity,
-        method=method,
-        start=min(known, key=lambda own: own.objective).first_stage if start is None else start,
-        progress=log.bounds,
-        client=client,
-        checkpoint=checkpoint,
-        **limits,
-    )
+    plan: Result | None = None
+    try:
+        with heeded():
+            log.phase("solving: the plan")
+            plan = program.solve(
+                risk=risk,
+                ambiguity=ambiguity,
+                method=method,
+                start=known.first_stage if start is None else start,
+                progress=log.bounds,
+                client=client,
+                checkpoint=checkpoint,
+                **limits,
+            )
+    except (KeyboardInterrupt, LimitError) as error:
+        # what was found after the last plan that was known is lost with the search, but not that plan
+        if plan is None:
+            status: Status = (
+                "time_limit" if isinstance(error, LimitError) and error.status == "time_limit" else "interrupted"
+            )
+            best = known if start is None else program.evaluate(start, risk, ambiguity)
+            plan = replace(best, status=status)
     log.note(str(plan))
-    log.note(f"method: {plan.provenance['method']}, {plan.provenance['method_chosen']}")
-    baselines = {DO_NOTHING: nothing, EXPECTED_VALUE_PLAN: expected}
-    if median is not None:
-        baselines[MEDIAN_PLAN] = median
+    log.note(f"method: {plan.provenance.get('method')}, {plan.provenance.get('method_chosen')}")
     return _compared(assembly, program, plan, baselines, log, client)
 
 
@@ -264,24 +327,25 @@ def _compared(
     try:
         if plan.status == "interrupted" and (study.frontier or not isinstance(ambiguity, Nominal)):
             raise KeyboardInterrupt
-        if not isinstance(ambiguity, Nominal):
-            log.phase("solving: the plan for the stated probabilities")
-            nominal = program.solve(
-                risk,
-                method=study.solver.method,
-                gap=study.solver.mip_gap,
-                time_limit=study.solver.time_limit_s,
-                start=plan.first_stage,
-                progress=log.bounds,
-                client=client,
-            )
-            log.note(f"for the stated probabilities: {nominal}")
-            baselines[NOMINAL_PLAN] = program.evaluate(nominal.first_stage, risk, ambiguity)
-            if nominal.status == "interrupted":
-                raise KeyboardInterrupt
-        if study.frontier is not None:
-            log.phase("solving: the frontier of cost against tail risk")
-            table = frontier_of(assembly, program, plan.first_stage, client)
+        with heeded():
+            if not isinstance(ambiguity, Nominal):
+                log.phase("solving: the plan for the stated probabilities")
+                nominal = program.solve(
+                    risk,
+                    method=study.solver.method,
+                    gap=study.solver.mip_gap,
+                    time_limit=study.solver.time_limit_s,
+                    start=plan.first_stage,
+                    progress=log.bounds,
+                    client=client,
+                )
+                log.note(f"for the stated probabilities: {nominal}")
+                baselines[NOMINAL_PLAN] = program.evaluate(nominal.first_stage, risk, ambiguity)
+                if nominal.status == "interrupted":
+                    raise KeyboardInterrupt
+            if study.frontier is not None:
+                log.phase("solving: the frontier of cost against tail risk")
+                table = frontier_of(assembly, program, plan.first_stage, client)
     except (KeyboardInterrupt, SolveError) as error:
         why = str(error) or "interrupted"
         log.note(f"comparison left out: {why}")
@@ -305,6 +369,25 @@ def _median_plan(
 
 
 def _write(target: Path, assembly: Assembly, outcome: _Outcome, provenance: dict[str, Any], log: _Logged) -> RunFolder:
+    """Certify the plan and write the folder; whatever stands against that, the plan is handed on."""
+    try:
+        return _written(target, assembly, outcome, provenance, log)
+    except (Exception, KeyboardInterrupt) as error:
+        plan = outcome.plan
+        raise NotWrittenError(str(target), _why(error), table_of_plan(plan), summary_of_plan(plan)) from error
+
+
+def _why(error: BaseException) -> str:
+    if isinstance(error, KeyboardInterrupt):
+        return "not written: interrupted once more while it was"
+    if isinstance(error, InputError):
+        return "; ".join(str(finding) for finding in error.findings)
+    return unwritable(error)
+
+
+def _written(
+    target: Path, assembly: Assembly, outcome: _Outcome, provenance: dict[str, Any], log: _Logged
+) -> RunFolder:
     plan = outcome.plan
     log.phase("certifying and writing the report")
     facts = {
@@ -321,10 +404,22 @@ def _write(target: Path, assembly: Assembly, outcome: _Outcome, provenance: dict
     facts |= {"gap_of_benefit": gap_of_benefit(inputs), "certified": inputs.certificate.passed}
     facts |= {name: result.objective for name, result in _named(outcome).items()}
     log.note(str(inputs.certificate))
-    with writing(target) as folder:
+    stayed = False
+
+    def stays(_: Path, there: Path) -> bool:
+        nonlocal stayed
+        run = RunFolder(there)
+        stayed = not run.faults() and not is_better(facts, run.provenance)
+        return stayed
+
+    with writing(target, own=_own, stays=stays, last=PROVENANCE) as folder, full_disk_told(target.parent):
         write_contents(folder, assembly.study, inputs, log.lines)
         seal(folder, facts)
-    return RunFolder(target)
+    return RunFolder(target, stayed=stayed)
+
+
+def _own(path: Path) -> set[str]:
+    return RunFolder(path).own()
 
 
 def _named(outcome: _Outcome) -> dict[str, Result]:

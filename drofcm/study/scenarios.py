@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, get_args
@@ -15,6 +16,8 @@ import xarray as xr
 from drofcm.config import StudyFile, load_study
 from drofcm.core.document import Document
 from drofcm.core.errors import Finding, InputError, raise_if_any, suggest
+from drofcm.core.files import unwritable
+from drofcm.core.interrupts import held
 from drofcm.core.randomness import stream
 from drofcm.data import load_trace
 from drofcm.report import ensembles
@@ -25,13 +28,17 @@ from drofcm.scenarios.reduce import Reduction, reduce_scenarios
 from drofcm.scenarios.reduce_check import Method
 from drofcm.study.assemble import assemble, step_lengths
 from drofcm.study.events import generate_events
-from drofcm.study.folder import writing
+from drofcm.study.kept import full_disk_told
+from drofcm.study.publish import alone, check_target, tidy, writing
 from drofcm.study.reduction import DATA_TAIL, By, reduce_for_plan
 from drofcm.study.sources import load_sources
 
 __all__ = ["EVENTS_FILE", "MadeScenarios", "make_scenarios"]
 
 EVENTS_FILE: Final = "events.nc"
+_PICTURES: Final = ("fan", "classes", "dependence", "ramps", "traces", "fan_reduced")
+FILES: Final = (EVENTS_FILE, "classes.csv", *(f"{name}.png" for name in _PICTURES))
+"""What is written; whatever else is in the folder is the user's."""
 _DPI = 100
 _GENERATED_S = 7200
 
@@ -80,7 +87,8 @@ def make_scenarios(
     path
         The study file.
     folder
-        Where to write; ``scenarios`` beside the study file if left out. A folder that holds an ensemble is replaced.
+        Where to write; ``scenarios`` beside the study file if left out. In a folder that
+        holds an ensemble the files of that are replaced, and nothing else is touched.
     scenarios
         How many to generate, in place of ``events.scenarios``.
     reduce
@@ -116,6 +124,7 @@ def make_scenarios(
         where = Document.read(path).where(("events", "file"))
         findings.append(Finding(where, "the events are read from a file already", "remove file to generate them"))
     raise_if_any(findings)
+    _make_ready(target)
     measured = _read_traces(traces)
     sources = load_sources(study, path.parent, Document.read(path).where)
     steps = step_lengths(study)
@@ -142,12 +151,29 @@ def make_scenarios(
     if reduce is not None:
         figures["fan_reduced"] = ensembles.fan_chart(kept, steps)
         classes = classes.join(_classes(kept).add_suffix("_kept"))
-    with writing(target) as made:
+    with held(), _written_to(target) as made:
         kept.to_netcdf(made / EVENTS_FILE, engine="netcdf4")
         classes.to_csv(made / "classes.csv")
         for name, figure in figures.items():
             figure.savefig(made / f"{name}.png", dpi=_DPI)
     return MadeScenarios(target, kept, classes, summary)
+
+
+def _make_ready(target: Path) -> None:
+    if target.parent.is_dir():
+        with suppress(OSError), alone(target.parent) as safe:
+            if safe:
+                tidy(target.parent)
+    check_target(target, "--folder", lambda _: FILES, FILES)
+
+
+@contextmanager
+def _written_to(target: Path) -> Iterator[Path]:
+    try:
+        with writing(target, own=lambda _: FILES, last=EVENTS_FILE) as made, full_disk_told(target.parent):
+            yield made
+    except (OSError, RuntimeError) as error:
+        raise InputError([Finding(str(target), unwritable(error), "choose another --folder")]) from error
 
 
 def _by_data(data: xr.Dataset, count: int, settings: Mapping[str, Any]) -> Reduction:

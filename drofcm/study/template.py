@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from drofcm.config import StudyFile, json_schema, resolved
 from drofcm.core.errors import Finding, InputError
-from drofcm.study.folder import writing
+from drofcm.study.publish import writing
 
 __all__ = ["new_study", "template"]
 
