@@ -165,7 +165,7 @@ def _size(
     events: Events,
     steps_min: tuple[StepGroup, ...],
 ) -> Iterator[Broken]:
-    nodes = len({place.bus for place in (*data_centres, *plants)})
+    nodes = len({centre.bus for centre in data_centres} | {plant.bus for plant in plants})
     steps = sum(group.count for group in steps_min)
     cells = events.scenarios * steps * nodes
     if events.file is None and cells > MOST_CELLS:

@@ -40,8 +40,8 @@ class Document:
 
     Attributes
     ----------
-    path
-        Where it was read.
+    name
+        How findings call the file.
     values
         The content as plain types.
     root
@@ -51,7 +51,7 @@ class Document:
         characters that cannot be shown, of which the content holds the text.
     """
 
-    path: Path
+    name: str
     values: dict[str, Any]
     root: MappingNode
     findings: tuple[Finding, ...]
@@ -100,7 +100,7 @@ class Document:
             raise InputError([Finding(where, what, "remove it")]) from None
         except YAMLError as error:
             raise InputError([Finding(name, f"not valid YAML: {error}", "correct the syntax")]) from None
-        return cls(path, values, root, tuple(findings))
+        return cls(name, values, root, tuple(findings))
 
     def position(self, loc: Sequence[str | int]) -> tuple[int, int]:
         """Line and column, from 1, of the key or item at ``loc``; of the nearest one above it where there is none."""
@@ -117,7 +117,7 @@ class Document:
         """``study.yaml:5:3: solver.mip_gap``: file, position and dotted path of ``loc``."""
         line, column = self.position(loc)
         dotted = _dotted(loc)
-        return f"{self.path.name}:{line}:{column}" + (f": {dotted}" if dotted else "")
+        return f"{self.name}:{line}:{column}" + (f": {dotted}" if dotted else "")
 
 
 class _Composer(Composer):

@@ -14,8 +14,9 @@ import re
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -124,7 +125,7 @@ def file_fault(path: Path, name: str | None = None) -> Finding | None:
 
 
 @contextmanager
-def _opened(path: Path, where: str) -> Iterator[BinaryIO]:
+def _opened(path: Path, where: str) -> Iterator[BufferedReader]:
     fault = file_fault(path, where)
     if fault is not None:
         raise InputError([fault])
@@ -189,7 +190,7 @@ def read_columns(path: Path, *, name: str | None = None) -> list[str]:
 
 
 def read_rows(
-    path: Path, columns: Sequence[str], *, name: str | None = None, further: bool = False
+    path: Path, columns: Sequence[str], *, name: str | None = None, further: bool = False, empty: bool = False
 ) -> tuple[list[Row], Faults]:
     """The rows of a CSV file that have as many cells as its head, and what is wrong with the others.
 
@@ -202,7 +203,9 @@ def read_rows(
     name
         How findings call it; the path if left out.
     further
-        Whether it may have columns besides; in any order then.
+        Whether it may have columns besides.
+    empty
+        Whether it may have no row.
 
     Raises
     ------
@@ -222,14 +225,14 @@ def read_rows(
         else:
             what = f"number of cells differs from the header: {len(cells)}, not {len(head)}"
             faults.add(f"{where}:{line}", what, "quote a cell that holds a comma" if len(cells) > len(head) else "")
-    if not lines:
+    if not lines and not empty:
         faults.add(where, "the table has no rows")
     return rows, faults
 
 
 def _table(path: Path, where: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
     reader = csv.reader(io.StringIO(read_text(path, name=where), newline=""), strict=True)
-    lines = []
+    lines: list[tuple[int, list[str]]] = []
     try:
         for cells in reader:
             stripped = [cell.strip() for cell in cells]
@@ -244,9 +247,9 @@ def _table(path: Path, where: str) -> tuple[list[str], list[tuple[int, list[str]
 
 def _check_head(head: Sequence[str], columns: Sequence[str], where: str, further: bool, faults: Faults) -> None:
     at = f"{where}:1"
-    fix = f"the columns are {', '.join(columns)}"
-    if len(head) == 1 and len(columns) > 1 and any(mark in head[0] for mark in ";\t|"):
-        faults.add(at, "the columns are not separated by commas", f"save it with commas; {fix}")
+    fix = f"the columns are {', '.join(columns)}" if columns else ""
+    if len(head) == 1 and len(columns) != 1 and any(mark in head[0] for mark in ";\t|"):
+        faults.add(at, "the columns are not separated by commas", "; ".join(filter(None, ("save it with commas", fix))))
         return
     for column in dict.fromkeys(head):
         if head.count(column) > 1:

@@ -64,6 +64,18 @@ class Quantity:
         """Size beyond which a value is taken for a slip; without end where the range says itself what is too much."""
         return LARGEST.get(self.unit, LARGEST_ANY) if self.upper == np.inf else np.inf
 
+    def refusal(self, value: float) -> str:
+        """Why one value is refused, as ``must be at least 0 MW``; empty if it is legal."""
+        if value < self.lower or (self.above and value <= self.lower):
+            return f"must be {'above' if self.above else 'at least'} {self.lower:g} {self.unit}"
+        if value > self.upper:
+            return f"must be at most {self.upper:g} {self.unit}"
+        if abs(value) > self.largest:
+            return f"is taken for a slip, at most {self.largest:g} {self.unit} are believed"
+        if self.integer and value != round(value):
+            return "must be a whole number"
+        return ""
+
 
 def labels_where(mask: xr.DataArray, most: int = 3) -> str:
     """The labels of the first entries at which ``mask`` holds, as ``scenario=3, node='24'; ...``."""
@@ -136,7 +148,7 @@ def _check_one(array: xr.DataArray, quantity: Quantity, where: str) -> Iterator[
     bad = array.isnull()
     if bad.any():
         yield Finding(where, f"NaN at {labels_where(bad)}", "fill in the missing figures")
-    endless = np.isinf(array)
+    endless = abs(array) == np.inf
     if endless.any() and not quantity.infinite:
         yield Finding(where, f"infinite at {labels_where(endless)}", "give a figure")
     astray = (abs(array) > quantity.largest) & ~endless

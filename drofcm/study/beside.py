@@ -59,13 +59,11 @@ def folder_beside(folder: Path, name: str, key: str) -> Path | None:
         If it lies outside the folder of the study file.
     """
     path = folder / name
+    _refuse_outside(path, folder, name, key)
     try:
-        if not path.is_dir():
-            return None
+        return path if path.is_dir() else None
     except (OSError, ValueError):  # a name that no folder can have
         return None
-    _refuse_outside(path, folder, name, key)
-    return path
 
 
 def strays(base: Path, folder: Path, key: str) -> Iterator[Finding]:
