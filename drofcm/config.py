@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args
@@ -18,7 +19,8 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from drofcm.core.document import Document
-from drofcm.core.errors import Finding, InputError, raise_if_any, suggest
+from drofcm.core.errors import Finding, InputError, quoted, raise_if_any, suggest
+from drofcm.core.limits import MOST_CELLS, MOST_HOURS, MOST_STEPS
 from drofcm.sections.ambiguity import (
     KINDS,
     POLYHEDRAL,
@@ -32,7 +34,7 @@ from drofcm.sections.ambiguity import (
     TotalVariationBall,
     WassersteinBall,
 )
-from drofcm.sections.base import Broken, Location, NotNegative, Positive, Section, Slug
+from drofcm.sections.base import UNRULED, Broken, Location, NotNegative, Positive, Section, Slug
 from drofcm.sections.events import Events, Shares, Weather
 from drofcm.sections.grid import DataCentre, FeederSection, Plant
 from drofcm.sections.operation import Frontier, Nodes, Penalties, Risk, StepGroup, Tail
@@ -63,6 +65,7 @@ __all__ = [
     "Solver",
     "StepGroup",
     "StudyFile",
+    "StudyText",
     "Tail",
     "TotalVariationBall",
     "WassersteinBall",
@@ -70,6 +73,7 @@ __all__ = [
     "changed",
     "json_schema",
     "load_study",
+    "read_study",
     "resolved",
 ]
 
@@ -81,7 +85,9 @@ class Solver(Section):
         default="auto", description="auto chooses by size; extensive: one program; lshaped: decomposition by scenario"
     )
     mip_gap: Annotated[float, Field(ge=0, lt=1)] = Field(default=0.01, description="relative gap at which to stop")
-    time_limit_s: Positive | None = Field(default=600.0, description="seconds; null: no limit")
+    time_limit_s: Annotated[Positive, Field(le=1e8)] | None = Field(
+        default=600.0, description="seconds; null: no limit"
+    )
 
 
 class StudyFile(Section):
@@ -91,7 +97,7 @@ class StudyFile(Section):
     title: str = Field(default="", description="one line for the head of the report")
     description: str = Field(default="", description="the question of the study, for the report")
     problem: Literal["demand_shock"] = "demand_shock"
-    seed: Annotated[int, Field(ge=0)] = Field(description="every random draw depends on it")
+    seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = Field(description="every random draw depends on it")
     feeder: FeederSection = FeederSection()
     area: Area = Area()
     catalogue: Catalogue = Catalogue()
@@ -131,9 +137,47 @@ class StudyFile(Section):
         return _across(sections)
 
 
-def _horizon(nodes: Nodes, steps_min: tuple[StepGroup, ...]) -> Iterator[Broken]:
+def _steps(steps_min: tuple[StepGroup, ...]) -> Iterator[Broken]:
     if not steps_min:
         yield Broken(("steps_min",), "has no steps", "list at least one group: {count: 15, length: 1}")
+    count = sum(group.count for group in steps_min)
+    if count > MOST_STEPS:
+        what = f"{count:,} steps are taken for a slip, at most {MOST_STEPS:,} are modelled"
+        yield Broken(("steps_min",), what, "take longer steps, or fewer")
+    horizon = sum(group.count * group.length for group in steps_min) / 60
+    if horizon > MOST_HOURS:
+        what = f"an event of {horizon:,.6g} h is taken for a slip, at most {MOST_HOURS:g} h are modelled"
+        yield Broken(("steps_min",), what, "lengths are minutes")
+
+
+def _whole_seconds(events: Events, steps_min: tuple[StepGroup, ...]) -> Iterator[Broken]:
+    """Events are generated second by second; those of a file may have any steps."""
+    for place, group in enumerate(steps_min):
+        seconds = group.length * 60
+        if events.file is None and (abs(seconds - round(seconds)) > 1e-6 or round(seconds) < 1):
+            what = f"{seconds:.6g} s is not a whole second, in which events are generated"
+            yield Broken(("steps_min", place, "length"), what, "choose steps of whole seconds")
+
+
+def _size(
+    data_centres: tuple[DataCentre, ...],
+    plants: tuple[Plant, ...],
+    events: Events,
+    steps_min: tuple[StepGroup, ...],
+) -> Iterator[Broken]:
+    nodes = len({centre.bus for centre in data_centres} | {plant.bus for plant in plants})
+    steps = sum(group.count for group in steps_min)
+    cells = events.scenarios * steps * nodes
+    if events.file is None and cells > MOST_CELLS:
+        what = (
+            f"{events.scenarios:,} events of {steps:,} steps at {nodes} nodes or more are {cells:,} figures, in arrays "
+            f"of {cells * 8 / 1e9:,.1f} GB, at most {MOST_CELLS:,} are taken"
+        )
+        yield Broken(("events", "scenarios"), what, "generate fewer, or reduce them with drofcm scenarios --reduce")
+
+
+def _horizon(nodes: Nodes, steps_min: tuple[StepGroup, ...]) -> Iterator[Broken]:
+    if not steps_min:
         return
     horizon = sum(group.count * group.length for group in steps_min) / 60
     last = horizon - steps_min[-1].length / 60
@@ -152,11 +196,14 @@ def _one_per_bus(data_centres: tuple[DataCentre, ...]) -> Iterator[Broken]:
     seen: set[str] = set()
     for place, centre in enumerate(data_centres):
         if centre.bus in seen:
-            yield Broken(("data_centres", place, "bus"), f"bus {centre.bus!r} is given twice", "merge them")
+            yield Broken(("data_centres", place, "bus"), f"bus {quoted(centre.bus)} is given twice", "merge them")
         seen.add(centre.bus)
 
 
 _ACROSS: Final[tuple[tuple[tuple[str, ...], Callable[..., Iterator[Broken]]], ...]] = (
+    (("steps_min",), _steps),
+    (("events", "steps_min"), _whole_seconds),
+    (("data_centres", "plants", "events", "steps_min"), _size),
     (("nodes", "steps_min"), _horizon),
     (("data_centres",), _one_per_bus),
 )
@@ -166,6 +213,52 @@ def _across(sections: dict[str, Any]) -> Iterator[Broken]:
     for names, rule in _ACROSS:
         if all(name in sections for name in names):
             yield from rule(*(sections[name] for name in names))
+
+
+@dataclass(frozen=True)
+class StudyText:
+    """A study file as it was read.
+
+    Attributes
+    ----------
+    study
+        What it says, if every key by itself is in order: what it names can be looked up even where rules between keys
+        are broken. None otherwise.
+    findings
+        Every fault of the file, in its order.
+    where
+        Says where a key stands: ``study.yaml:5:3: solver.mip_gap``.
+    """
+
+    study: StudyFile | None
+    findings: tuple[Finding, ...]
+    where: Callable[[Sequence[str | int]], str]
+
+
+def read_study(path: Path | str) -> StudyText:
+    """Read a study file without raising what is wrong with its keys.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read or is no YAML mapping.
+    """
+    document = Document.read(Path(path))
+    told = {finding.where for finding in document.findings}
+    try:
+        study = StudyFile.model_validate(document.values)
+    except ValidationError as error:
+        broken = [fault for details in error.errors() for fault in _faults(details)]
+        broken += [rule for rule in _across(_valid_sections(document.values)) if rule not in broken]
+        broken.sort(key=lambda fault: document.position(fault.loc))
+        found = [Finding(document.where(loc), what, fix) for loc, what, fix in broken]
+        findings = [*document.findings, *(finding for finding in found if finding.where not in told)]
+        try:
+            lenient = StudyFile.model_validate(document.values, context=UNRULED)
+        except ValidationError:  # told above
+            return StudyText(None, tuple(findings), document.where)
+        return StudyText(lenient, tuple(findings), document.where)
+    return StudyText(study, document.findings, document.where)
 
 
 def load_study(path: Path | str) -> StudyFile:
@@ -182,17 +275,10 @@ def load_study(path: Path | str) -> StudyFile:
         With every fault of the file as ``study.yaml:5:3: solver.mip_gpa: unknown key (did you mean 'mip_gap'?)``:
         syntax, duplicate keys, unknown keys, missing keys, wrong types, values out of range, rules between keys.
     """
-    document = Document.read(Path(path))
-    try:
-        study = StudyFile.model_validate(document.values)
-    except ValidationError as error:
-        broken = [fault for details in error.errors() for fault in _faults(details)]
-        broken += [rule for rule in _across(_valid_sections(document.values)) if rule not in broken]
-        broken.sort(key=lambda fault: document.position(fault.loc))
-        findings = [Finding(document.where(loc), what, fix) for loc, what, fix in broken]
-        raise InputError([*document.findings, *findings]) from None
-    raise_if_any(document.findings)
-    return study
+    read = read_study(path)
+    raise_if_any(read.findings)
+    assert read.study is not None  # without a study there is a finding
+    return read.study
 
 
 def _valid_sections(values: dict[str, Any]) -> dict[str, Any]:
@@ -229,12 +315,13 @@ def _faults(details: ErrorDetails) -> Iterator[Broken]:
         if given is None:
             yield Broken(loc, "the key kind is missing", f"one of {', '.join(kinds)}")
         else:
-            yield Broken((*loc, "kind"), f"{given!r} is no kind of ambiguity set", suggest(str(given), kinds))
+            yield Broken((*loc, "kind"), f"{quoted(given)} is no kind of ambiguity set", suggest(str(given), kinds))
     elif details["type"] == "missing":
         yield Broken(loc, "missing", "the key has no default")
     else:
         must = re.sub(r"^(Input|String) should ", "must ", details["msg"]).replace("valid tuple", "list")
-        yield Broken(loc, f"{must}, got {details['input']!r}", "")
+        slip = details["type"] == "less_than_equal" and details["ctx"]["le"] > 1
+        yield Broken(loc, f"{must}, got {quoted(details['input'])}", "is it in the unit of the key?" if slip else "")
 
 
 def _is_tag(loc: Location, place: int) -> bool:

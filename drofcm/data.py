@@ -7,30 +7,27 @@ folder whose files differ from that descriptor, and no unit is converted silentl
 
 from __future__ import annotations
 
-import csv
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
-import pydantic
 import xarray as xr
 
 from drofcm.core.datapackage import (
     DESCRIPTOR,
     DataPackage,
     Resource,
-    dotted,
-    plain,
     read_datapackage,
     read_descriptor,
     verify_datapackage,
     verify_files,
 )
 from drofcm.core.dims import DEMAND_SHOCK_DATA
-from drofcm.core.errors import Finding, InputError, raise_if_any, shorten, suggest
+from drofcm.core.errors import Finding, InputError, errors_of, quoted, raise_if_any, shorten, suggest
+from drofcm.core.reading import Faults, Row, file_fault, number, read_rows
 from drofcm.core.trace import Between, read_trace
 from drofcm.core.units import Quantity
 
@@ -43,7 +40,9 @@ __all__ = [
     "load_catalogue",
     "load_feeder",
     "load_trace",
+    "read_catalogue",
     "read_datapackage",
+    "read_feeder",
     "verify_datapackage",
 ]
 
@@ -101,7 +100,7 @@ def find_dataset(kind: Kind, name: str) -> Path:
         if (folder / DESCRIPTOR).is_file()
     }
     if name not in known:
-        raise InputError([Finding(f"{kind} {name!r}", "no such dataset", suggest(name, known))])
+        raise InputError([Finding(f"{kind} {quoted(name)}", "no such dataset", suggest(name, known))])
     return known[name]
 
 
@@ -125,34 +124,47 @@ class _Package:
     def table(self, name: str, texts: Sequence[str], quantities: Mapping[str, Quantity], dim: str) -> xr.Dataset:
         """Read resource ``name`` as a Dataset over ``dim``, whose labels are the first column of ``texts``."""
         resource = self._resource(name)
-        if resource is None or resource.table is None or not (self.folder / resource.path).is_file():
+        if resource is None or resource.table is None:
             return xr.Dataset()
+        path, descriptor = self.folder / resource.path, self.folder / DESCRIPTOR
+        if file_fault(path) is not None or not path.resolve().is_relative_to(self.folder.resolve()):
+            return xr.Dataset()  # told by verify_files
         described = {column.name: column for column in resource.table.fields_}
         wanted = [*texts, *quantities]
-        path = self.folder / resource.path
-        for column in wanted:
-            if column not in described:
-                self.findings.append(
-                    Finding(f"{path}:1", f"column {column!r} is missing", f"needed: {shorten(wanted, 99)}")
-                )
+        missing = [column for column in wanted if column not in described]
+        if missing:
+            what = f"column {shorten([repr(column) for column in missing], 99)} is missing"
+            self.findings.append(Finding(f"{path}:1", what, f"described in {DESCRIPTOR}, as all others"))
         for column, quantity in quantities.items():
             if column in described and described[column].unit != quantity.unit:
                 self.findings.append(
                     Finding(
-                        f"{self.folder / DESCRIPTOR}: resource {name!r}, column {column!r}",
-                        f"unit is {described[column].unit!r}, {quantity.unit!r} is needed",
+                        f"{descriptor}: resource {name!r}, column {column!r}",
+                        f"unit is {quoted(described[column].unit)}, {quantity.unit!r} is needed",
                         "convert the values and state the unit; nothing is converted silently",
                     )
                 )
-        rows = self._rows(path, _row_model(texts, quantities), texts[0])
+        try:
+            rows, faults = read_rows(path, (), further=True)
+        except InputError as error:
+            self.findings.extend(finding for finding in error.findings if finding not in self.findings)
+            return xr.Dataset()
+        # whether the file has the columns that are described, verify_files has said
+        held = set(rows[0].cells if rows else ())
+        cells = _Cells(path, faults)
+        labels = cells.labels(rows, texts[0]) if texts[0] in held else []
         variables: dict[str, Any] = {
-            column: (dim, np.array([getattr(row, column) for row in rows], dtype=str)) for column in texts[1:]
+            column: (dim, np.array(cells.texts(rows, column), dtype=str)) for column in texts[1:] if column in held
         }
         for column, quantity in quantities.items():
-            dtype = np.int64 if quantity.integer else np.float64
-            values = np.array([getattr(row, column) for row in rows], dtype=dtype)
-            variables[column] = (dim, values, {"units": quantity.unit, "long_name": quantity.description})
-        return xr.Dataset(variables, coords={dim: np.array([getattr(row, texts[0]) for row in rows], dtype=str)})
+            if column in held:
+                values = np.array(cells.numbers(rows, column, quantity))
+                variables[column] = (dim, values, {"units": quantity.unit, "long_name": quantity.description})
+        self.findings.extend(faults.all)
+        self.findings.extend(_unread(path, rows, [column for column in described if column in held - set(wanted)]))
+        if not held.issuperset(wanted) or faults:
+            return xr.Dataset()  # of no use, and told above
+        return xr.Dataset(variables, coords={dim: np.array(labels, dtype=str)})
 
     def _resource(self, name: str) -> Resource | None:
         resources = {} if self.package is None else {resource.name: resource for resource in self.package.resources}
@@ -161,45 +173,98 @@ class _Package:
             self.findings.append(Finding(where, f"resource {name!r} is missing", suggest(name, resources)))
         return resources.get(name)
 
-    def _rows(self, path: Path, model: type[pydantic.BaseModel], key: str) -> list[Any]:
-        """The rows that are sound; a finding with file, line and column for every cell that is not."""
-        rows: list[Any] = []
-        first_line: dict[str, int] = {}
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, restkey="")
-            for cells in reader:
-                line = reader.line_num
-                if "" in cells or None in cells.values():
-                    self.findings.append(Finding(f"{path}:{line}", "number of cells differs from the header"))
-                    continue
-                try:
-                    rows.append(model.model_validate({name: cell.strip() for name, cell in cells.items()}))
-                except pydantic.ValidationError as error:
-                    # A column that is missing altogether is one finding, not one per row.
-                    self.findings.extend(
-                        Finding(f"{path}:{line}: {dotted(fault['loc'])}", f"{plain(fault)}, is {fault['input']!r}")
-                        for fault in error.errors()
-                        if fault["type"] != "missing"
-                    )
-                label = cells.get(key, "").strip()
-                if label in first_line:
-                    self.findings.append(
-                        Finding(f"{path}:{line}: {key}", f"label {label!r} stands already in line {first_line[label]}")
-                    )
-                first_line.setdefault(label, line)
-        if not first_line:
-            self.findings.append(Finding(str(path), "the table has no rows"))
-        return rows
+
+@dataclass(frozen=True)
+class _Cells:
+    """Columns of a table as what they are; a fault with file, line and column for every cell that is not."""
+
+    path: Path
+    faults: Faults
+
+    def texts(self, rows: Sequence[Row], column: str) -> list[str]:
+        for row in rows:
+            if not row.cells[column]:
+                self.faults.add(f"{self.path}:{row.line}: {column}", "is empty", "give a text")
+        return [row.cells[column] for row in rows]
+
+    def labels(self, rows: Sequence[Row], column: str) -> list[str]:
+        labels = self.texts(rows, column)
+        first: dict[str, int] = {}
+        for row, label in zip(rows, labels, strict=True):
+            if label in first:
+                what = f"label {quoted(label)} stands already in line {first[label]}"
+                self.faults.add(f"{self.path}:{row.line}: {column}", what, "labels must be unique")
+            first.setdefault(label, row.line)
+        return labels
+
+    def numbers(self, rows: Sequence[Row], column: str, quantity: Quantity) -> list[float] | list[int]:
+        found = []
+        for row in rows:
+            cell = row.cells[column]
+            value, refused = number(cell), ""
+            if value is None:
+                refused = "must be a number in plain digits"
+                refused += ", with a point before decimals" if "," in cell else ""
+            else:
+                refused = quantity.refusal(value)
+            if refused:
+                self.faults.add(f"{self.path}:{row.line}: {column}", f"{refused}, is {quoted(cell)}")
+            found.append(np.nan if value is None else value)
+        return [0 if np.isnan(value) else int(value) for value in found] if quantity.integer else found
 
 
-def _row_model(texts: Sequence[str], quantities: Mapping[str, Quantity]) -> type[pydantic.BaseModel]:
-    columns: dict[str, Any] = {name: (Annotated[str, pydantic.Field(min_length=1)], ...) for name in texts}
-    for name, quantity in quantities.items():
-        lower = None if quantity.lower == -np.inf else quantity.lower
-        upper = None if quantity.upper == np.inf else quantity.upper
-        limits = pydantic.Field(gt=lower, le=upper) if quantity.above else pydantic.Field(ge=lower, le=upper)
-        columns[name] = (Annotated[int if quantity.integer else pydantic.FiniteFloat, limits], ...)
-    return pydantic.create_model("Row", **columns)
+_ON: Final = frozenset({"1", "1.0", "true", "t", "yes", "y", "on", "closed", "in", "in service", "in_service"})
+_OFF: Final = frozenset({"0", "0.0", "false", "f", "no", "n", "off"})
+_NEUTRAL: Final[dict[str, frozenset[str]]] = {
+    **dict.fromkeys(
+        (
+            *(
+                "closed",
+                "is_closed",
+                "in_service",
+                "inservice",
+                "service",
+                "status",
+                "state",
+                "switch",
+                "switch_status",
+            ),
+            *("switch_state", "normally_closed", "connected", "is_connected", "energised", "energized", "enabled"),
+            *("active", "available", "on", "operational", "position", "normal_state"),
+        ),
+        _ON,
+    ),
+    **dict.fromkeys(
+        (
+            *("open", "is_open", "opened", "normally_open", "out_of_service", "disabled", "disconnected", "outage"),
+            *("failed", "tie", "is_tie", "tie_switch"),
+        ),
+        _OFF,
+    ),
+    **dict.fromkeys(("parallel", "n_parallel", "circuits", "scaling", "scale", "multiplier"), frozenset({"1", "1.0"})),
+}
+"""Columns that other programs write and that would change what a table means -> cells at which they change nothing."""
+
+
+def _unread(path: Path, rows: Sequence[Row], columns: Sequence[str]) -> Iterator[Finding]:
+    """Columns that nobody reads: worth knowing, and refused where they say that a row is not what it seems."""
+    for column in columns:
+        neutral = _NEUTRAL.get(column.lower().replace(" ", "_").replace("-", "_"))
+        if neutral is None:
+            yield Finding(f"{path}:1: {column}", "the column is described, but not read", severity="warning")
+            continue
+        astray = [row for row in rows if row.cells[column].lower() not in neutral]
+        if not astray:
+            yield Finding(
+                f"{path}:1: {column}", "the column is not read; as it stands it changes nothing", severity="warning"
+            )
+            continue
+        lines = shorten([f"line {row.line}: {row.cells[column]!r}" for row in astray])
+        yield Finding(
+            f"{path}:{astray[0].line}: {column}",
+            f"says that a row does not count as it stands ({lines}), and nothing reads it",
+            "leave out rows that are open or out of service, write out what others stand for, then remove the column",
+        )
 
 
 def load_feeder(name_or_folder: str | Path) -> xr.Dataset:
@@ -223,6 +288,14 @@ def load_feeder(name_or_folder: str | Path) -> xr.Dataset:
         With every finding: descriptor, sha256, columns, units, and each bad cell as ``file:line: column``.
         Whether the feeder is radial is checked by `drofcm.network.feeder.Feeder`.
     """
+    table, findings = read_feeder(name_or_folder)
+    raise_if_any(findings)
+    assert table is not None  # without a table there is an error
+    return table
+
+
+def read_feeder(name_or_folder: str | Path) -> tuple[xr.Dataset | None, list[Finding]]:
+    """As `load_feeder`, with every finding, warnings included, in place of an error; None where there is an error."""
     source = _Package.open("feeder", name_or_folder)
     buses = source.table("buses", ("bus",), FEEDER_BUSES, "bus")
     lines = source.table("lines", ("line", "from_bus", "to_bus"), FEEDER_LINES, "line")
@@ -230,15 +303,15 @@ def load_feeder(name_or_folder: str | Path) -> xr.Dataset:
     if package is not None and package.feeder is None:
         where = str(source.folder / DESCRIPTOR)
         source.findings.append(Finding(where, "key 'feeder' is missing", "feeder: {nominal_kv: ..., source_bus: ...}"))
-    raise_if_any(source.findings)
-    assert package is not None
-    assert package.feeder is not None
+    if package is None or package.feeder is None or errors_of(source.findings):
+        return None, source.findings
     bus = package.feeder.source_bus
-    return xr.merge([buses, lines]).assign_attrs(
+    table = xr.merge([buses, lines]).assign_attrs(
         name=package.name,
         nominal_kv=package.feeder.nominal_kv,
         source_bus=bus if isinstance(bus, str) else list(bus),
     )
+    return table, source.findings
 
 
 def load_catalogue(name_or_folder: str | Path) -> xr.Dataset:
@@ -260,6 +333,14 @@ def load_catalogue(name_or_folder: str | Path) -> xr.Dataset:
         With every finding: descriptor, sha256, columns, units, each bad cell as ``file:line: column``, and
         technologies that absorb power without a store to put it in.
     """
+    table, findings = read_catalogue(name_or_folder)
+    raise_if_any(findings)
+    assert table is not None  # without a table there is an error
+    return table
+
+
+def read_catalogue(name_or_folder: str | Path) -> tuple[xr.Dataset | None, list[Finding]]:
+    """As `load_catalogue`, with every finding in place of an error; None where there is an error."""
     source = _Package.open("catalogue", name_or_folder)
     table = source.table("technologies", ("id", "name", "source"), CATALOGUE, "fcm")
     if "absorbs" in table and "stores" in table:
@@ -271,8 +352,9 @@ def load_catalogue(name_or_folder: str | Path) -> xr.Dataset:
                     "absorbs = 1 needs stores = 1: only a store can take up surplus power",
                 )
             )
-    raise_if_any(source.findings)
-    return table.assign_attrs(name=source.package.name if source.package else "")
+    if source.package is None or errors_of(source.findings):
+        return None, source.findings
+    return table.assign_attrs(name=source.package.name), source.findings
 
 
 def load_trace(

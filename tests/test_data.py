@@ -123,13 +123,13 @@ def test_every_bad_cell_is_named_by_line_at_once(folder: Path, edit: Edit) -> No
     edit("buses.csv", "7,0.200,0.100", "7,0.200")
     found = findings(folder)
     for expected in (
-        "lines.csv:2: resistance: Input should be greater than or equal to 0, is '-0.0922'",
-        "lines.csv:4: resistance: Input should be a valid number, unable to parse string as a number, is '0.366O'",
-        "lines.csv:6: line: label '4-5' stands already in line 5",
-        "lines.csv:6: resistance: Input should be a finite number, is 'nan'",
-        "lines.csv:6: rating: Input should be greater than 0, is '0'",
-        "lines.csv:33: from_bus: String should have at least 1 character, is ''",
-        "buses.csv:8: number of cells differs from the header",
+        "lines.csv:2: resistance: must be at least 0 ohm, is '-0.0922'",
+        "lines.csv:4: resistance: must be a number in plain digits, is '0.366O'",
+        "lines.csv:6: line: label '4-5' stands already in line 5 (labels must be unique)",
+        "lines.csv:6: resistance: must be a number in plain digits, is 'nan'",
+        "lines.csv:6: rating: must be above 0 MVA, is '0'",
+        "lines.csv:33: from_bus: is empty (give a text)",
+        "buses.csv:8: number of cells differs from the header: 2, not 3",
     ):
         assert expected in found
     assert len(found) == 7

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import csv
-import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import pydantic
 import pyogrio
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError
 
-from drofcm.core.errors import Finding, raise_if_any, shorten
+from drofcm.core.document import Document
+from drofcm.core.errors import Finding, InputError, quoted, raise_if_any, shorten
+from drofcm.core.limits import MOST_KV
+from drofcm.core.reading import digest_file, file_fault, read_columns
 
 __all__ = [
     "DESCRIPTOR",
     "DataPackage",
     "Resource",
-    "dotted",
-    "plain",
     "read_datapackage",
     "read_descriptor",
     "verify_datapackage",
@@ -28,6 +26,7 @@ __all__ = [
 ]
 
 DESCRIPTOR: Final = "datapackage.yaml"
+_SQLITE: Final = b"SQLite format 3\0"
 
 
 class _Model(pydantic.BaseModel):
@@ -75,8 +74,15 @@ class Source(_Model):
 class FeederFacts(_Model):
     """What a feeder needs besides its tables."""
 
-    nominal_kv: Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
+    nominal_kv: Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False, strict=True)]
     source_bus: str | tuple[str, ...]
+
+    @pydantic.field_validator("nominal_kv")
+    @classmethod
+    def _is_no_volts(cls, value: float) -> float:
+        if value > MOST_KV:
+            raise ValueError(f"{value:g} kV is no voltage of a feeder, at most {MOST_KV:g}: is it in volts?")
+        return value
 
 
 class DataPackage(_Model):
@@ -112,41 +118,29 @@ def read_datapackage(folder: Path | str) -> DataPackage:
 def read_descriptor(folder: Path) -> tuple[DataPackage | None, list[Finding]]:
     """The descriptor, or None and what is wrong with it."""
     path = folder / DESCRIPTOR
-    if not path.is_file():
-        return None, [Finding(str(path), "no such file", "every data folder is described by a data package")]
+    fault = file_fault(path)
+    if fault is not None:
+        return None, [Finding(fault.where, fault.what, "every data folder is described by a data package")]
     try:
-        document = YAML(typ="rt").load(path.read_text(encoding="utf-8"))
-    except MarkedYAMLError as error:
-        mark = error.problem_mark
-        place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-        return None, [Finding(f"{path}{place}", f"not valid YAML: {error.problem}")]
+        document = Document.read(path, str(path))
+    except InputError as error:
+        return None, list(error.findings)
+    findings = list(document.findings)
     try:
-        return DataPackage.model_validate(document), []
+        return DataPackage.model_validate(document.values), findings
     except pydantic.ValidationError as error:
-        return None, [
-            Finding(f"{path}:{_position(document, fault['loc'])}: {dotted(fault['loc'])}", plain(fault))
-            for fault in error.errors()
-        ]
+        faults = error.errors()
+        # a list whose items are faulty is empty for pydantic, which is no fault of its own
+        deeper = {each["loc"][:depth] for each in faults for depth in range(len(each["loc"]))}
+        told = {finding.where for finding in findings}
+        for details in faults:
+            where = document.where(details["loc"])
+            if where not in told and not (details["type"] == "too_short" and details["loc"] in deeper):
+                findings.append(Finding(where, _plain(details)))
+        return None, findings
 
 
-def _position(document: Any, loc: Sequence[int | str]) -> str:
-    """``line:column`` of the deepest part of ``loc`` that stands in the YAML document."""
-    line, column, here = 0, 0, document
-    for key in loc:
-        marks = getattr(here, "lc", None)
-        if marks is None or not marks.data or key not in marks.data:
-            break
-        line, column = marks.data[key][:2]
-        here = here[key]
-    return f"{line + 1}:{column + 1}"
-
-
-def dotted(loc: Sequence[int | str]) -> str:
-    """A path of pydantic's as one word."""
-    return ".".join(str(key) for key in loc)
-
-
-def plain(fault: Mapping[str, Any]) -> str:
+def _plain(fault: Mapping[str, Any]) -> str:
     """A message of pydantic's without its prefix."""
     return str(fault["msg"]).removeprefix("Value error, ")
 
@@ -169,21 +163,42 @@ def verify_files(folder: Path, package: DataPackage) -> Iterator[Finding]:
     """What differs between the files of a folder and those that its descriptor lists."""
     for resource in package.resources:
         path = folder / resource.path
-        if not path.resolve().is_relative_to(folder.resolve()):
+        try:
+            inside = path.resolve().is_relative_to(folder.resolve())
+        except (OSError, ValueError, RuntimeError):  # too long, a zero byte, links in a circle
+            yield Finding(str(folder / DESCRIPTOR), f"no file can be called {quoted(resource.path)}")
+            continue
+        if not inside:
             yield Finding(str(path), "lies outside the data folder")
-        elif not path.is_file():
-            yield Finding(str(path), f"no such file, but resource {resource.name!r} of {DESCRIPTOR}")
+        elif (fault := file_fault(path)) is not None:
+            what = (
+                f"{fault.what.removeprefix('cannot be read: ')}, but resource {quoted(resource.name)} of {DESCRIPTOR}"
+            )
+            yield Finding(str(path), what)
         else:
             yield from _verify_file(path, resource)
-    described = {(folder / resource.path).resolve() for resource in package.resources}
+    described = _resolved(folder, package)
     for path in sorted(folder.rglob("*")):
         apart = path.name.startswith((".", "README", "LICENSE", DESCRIPTOR)) or path.suffix == ".py"
-        if path.is_file() and not apart and path.resolve() not in described:
+        if not apart and file_fault(path) is None and path.resolve() not in described:
             yield Finding(str(path), f"not a resource of {DESCRIPTOR}", "list it or remove it", "warning")
 
 
+def _resolved(folder: Path, package: DataPackage) -> set[Path]:
+    found = set()
+    for resource in package.resources:
+        with suppress(OSError, ValueError, RuntimeError):  # told by verify_files
+            found.add((folder / resource.path).resolve())
+    return found
+
+
 def _verify_file(path: Path, resource: Resource) -> Iterator[Finding]:
-    digest = f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+    try:
+        digest = f"sha256:{digest_file(path)}"
+        found = _columns(path, resource)
+    except InputError as error:
+        yield from error.findings
+        return
     if digest != resource.hash:
         yield Finding(
             str(path),
@@ -195,15 +210,10 @@ def _verify_file(path: Path, resource: Resource) -> Iterator[Finding]:
             yield Finding(str(path), f"resource {resource.name!r} has no schema", "describe its columns with units")
         return
     described = [column.name for column in resource.table.fields_]
-    if resource.format == "csv":
-        found = _header(path)
-    elif resource.format == "gpkg":
+    if resource.format == "gpkg":
         # The geometry is part of the format and not a column of the table.
-        found = [str(name) for name in pyogrio.read_info(path)["fields"]]
         described = [name for name in described if name not in ("geometry", "geom")]
-    else:
-        return
-    if found != described:
+    if found is not None and found != described:
         missing, surplus = sorted(set(described) - set(found)), sorted(set(found) - set(described))
         parts = [f"missing {shorten(missing)}"] * bool(missing) + [f"undescribed {shorten(surplus)}"] * bool(surplus)
         yield Finding(
@@ -213,6 +223,17 @@ def _verify_file(path: Path, resource: Resource) -> Iterator[Finding]:
         )
 
 
-def _header(path: Path) -> list[str]:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        return next(csv.reader(file), [])
+def _columns(path: Path, resource: Resource) -> list[str] | None:
+    """Columns of a file whose format says them; None for others."""
+    if resource.format == "csv":
+        return read_columns(path)
+    if resource.format != "gpkg":
+        return None
+    with path.open("rb") as file:
+        if file.read(len(_SQLITE)) != _SQLITE:
+            # GDAL would open whatever stands in it, descriptions of services on the network among them
+            raise InputError([Finding(str(path), "is no GeoPackage", "correct format, or the file")])
+    try:
+        return [str(name) for name in pyogrio.read_info(path)["fields"]]
+    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, ValueError) as error:
+        raise InputError([Finding(str(path), f"cannot be read as a GeoPackage: {error}")]) from None

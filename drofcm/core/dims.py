@@ -55,7 +55,13 @@ DEMAND_SHOCK_DATA: Final[dict[str, Quantity]] = {
     "distance": Quantity("km", ("supplier", "hub"), "road distance", "s_gd", lower=0),
     "stock": Quantity("modules", ("supplier", "fcm"), "modules the supplier has", "G_gl", lower=0, integer=True),
     "travel_time": Quantity(
-        "h", ("hub", "node"), "road time from hub to node", "tau_di", optional_dims=("scenario",), lower=0
+        "h",
+        ("hub", "node"),
+        "road time from hub to node",
+        "tau_di",
+        optional_dims=("scenario",),
+        lower=0,
+        infinite=True,
     ),
     # events
     "step_length": Quantity(

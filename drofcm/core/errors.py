@@ -24,6 +24,8 @@ __all__ = [
     "OverdueError",
     "SolveError",
     "errors_of",
+    "printable",
+    "quoted",
     "raise_if_any",
     "shorten",
     "suggest",
@@ -58,6 +60,11 @@ class Finding:
     what: str
     fix: str = ""
     severity: Literal["error", "warning"] = "error"
+
+    def __post_init__(self) -> None:
+        # what stands in a file is shown, never obeyed: no escape sequence, and no line that only looks like a finding
+        for part in ("where", "what", "fix"):
+            object.__setattr__(self, part, printable(getattr(self, part)))
 
     def __str__(self) -> str:
         return f"{self.where}: {self.what}" + (f" ({self.fix})" if self.fix else "")
@@ -116,6 +123,22 @@ class InfeasibleError(SolveError):
         super().__init__(message + (f"\n{listing}" if listing else ""))
 
 
+def printable(text: str) -> str:
+    r"""The text with control characters, line breaks and lone surrogates written as ``\x1b``, ``\n``, ``\ud800``."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def quoted(value: object, most: int = 60) -> str:
+    """``repr`` of a value that the user gave, cut in the middle where it is long."""
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**most:
+        return f"a number of more than {most} digits"  # Python refuses to write thousands of digits
+    text = repr(value)
+    half = most // 2
+    return text if len(text) <= most else f"{text[:half]}...{text[-half:]}"
+
+
 def errors_of(findings: Iterable[Finding]) -> list[Finding]:
     """Those findings that stop the study."""
     return [finding for finding in findings if finding.severity == "error"]
@@ -131,7 +154,8 @@ def raise_if_any(findings: Iterable[Finding]) -> None:
 def suggest(word: str, known: Iterable[str]) -> str:
     """``"did you mean 'x'?"`` for the nearest known word, otherwise the list of known words."""
     candidates = sorted(str(name) for name in known)
-    near = difflib.get_close_matches(word, candidates, n=1, cutoff=0.6)
+    # no name is that long, and the search takes time that grows with it
+    near = difflib.get_close_matches(word[:200], candidates, n=1, cutoff=0.6)
     return f"did you mean {near[0]!r}?" if near else f"known: {shorten(candidates)}"
 
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from drofcm.core.errors import Finding, shorten, suggest
+from drofcm.core.errors import Finding, quoted, shorten, suggest
+from drofcm.core.limits import LARGEST, LARGEST_ANY
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -42,6 +43,8 @@ class Quantity:
         Whether only whole numbers are legal.
     required
         Whether the variable may be left out.
+    infinite
+        Whether infinity passes here, because a rule of its own has more to say about it.
     """
 
     unit: str
@@ -54,6 +57,24 @@ class Quantity:
     above: bool = False
     integer: bool = False
     required: bool = True
+    infinite: bool = False
+
+    @property
+    def largest(self) -> float:
+        """Size beyond which a value is taken for a slip; without end where the range says itself what is too much."""
+        return LARGEST.get(self.unit, LARGEST_ANY) if self.upper == np.inf else np.inf
+
+    def refusal(self, value: float) -> str:
+        """Why one value is refused, as ``must be at least 0 MW``; empty if it is legal."""
+        if value < self.lower or (self.above and value <= self.lower):
+            return f"must be {'above' if self.above else 'at least'} {self.lower:g} {self.unit}"
+        if value > self.upper:
+            return f"must be at most {self.upper:g} {self.unit}"
+        if abs(value) > self.largest:
+            return f"is taken for a slip, at most {self.largest:g} {self.unit} are believed"
+        if self.integer and value != round(value):
+            return "must be a whole number"
+        return ""
 
 
 def labels_where(mask: xr.DataArray, most: int = 3) -> str:
@@ -106,8 +127,9 @@ def check_quantities(data: xr.Dataset, table: Mapping[str, Quantity], where: str
 
 def _check_one(array: xr.DataArray, quantity: Quantity, where: str) -> Iterator[Finding]:
     unit = array.attrs.get("units")
-    if unit != quantity.unit:
-        stated = "no unit is stated" if unit is None else f"unit is {unit!r}"
+    # an attribute of a file may be an array, which compares element by element
+    if not isinstance(unit, str) or unit != quantity.unit:
+        stated = "no unit is stated" if unit is None else f"unit is {quoted(unit)}"
         yield Finding(
             where,
             f"{stated}, {quantity.unit!r} is needed",
@@ -126,6 +148,17 @@ def _check_one(array: xr.DataArray, quantity: Quantity, where: str) -> Iterator[
     bad = array.isnull()
     if bad.any():
         yield Finding(where, f"NaN at {labels_where(bad)}", "fill in the missing figures")
+    endless = abs(array) == np.inf
+    if endless.any() and not quantity.infinite:
+        yield Finding(where, f"infinite at {labels_where(endless)}", "give a figure")
+    astray = (abs(array) > quantity.largest) & ~endless
+    if astray.any():
+        yield Finding(
+            where,
+            f"{float(abs(array).where(astray).max()):g} {quantity.unit} at {labels_where(astray)} is taken for a slip, "
+            f"at most {quantity.largest:g} is believed",
+            "are the values in another unit?",
+        )
     too_low = array <= quantity.lower if quantity.above else array < quantity.lower
     if too_low.any():
         relation = "above" if quantity.above else "at least"

@@ -27,7 +27,7 @@ from drofcm.scenarios.plants import Plants, Sky, lost_output
 from drofcm.scenarios.shocks import EVENT_CLASSES, SiteEvents, event_classes, site_events
 from drofcm.scenarios.shocks_check import check_count, check_lines, check_shares
 
-__all__ = ["ALL_CLASSES", "MATRIX_EVENTS", "Storm", "combined_events"]
+__all__ = ["ALL_CLASSES", "MATRIX_EVENTS", "Storm", "combined_events", "matrix_places"]
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -373,6 +373,14 @@ def _check_hubs(storm: Storm | None, hubs: Sequence[str], outage: float) -> list
     return findings
 
 
+def matrix_places(
+    centres: Sequence[str], lines: Sequence[str], hubs: Sequence[str], dg: Sequence[str], pv: Sequence[str]
+) -> dict[str, Sequence[str]]:
+    """Where each event of a matrix can happen: at data centres, lines, hubs, and buses of plants of a kind."""
+    able: dict[str, Sequence[str]] = dict.fromkeys(_DEMAND, centres)
+    return able | {"line_fault": lines, "hub_out": hubs, "dg_trip": dg, "pv_trip": pv, "pv_loss": pv}
+
+
 def _check_places(
     matrix: xr.DataArray, rating: xr.DataArray, plants: Plants, lines: Sequence[str], hubs: Sequence[str]
 ) -> list[Finding]:
@@ -381,8 +389,7 @@ def _check_places(
         return []  # draw_hits says what is missing
     at = {kind: [node for node, its, _ in _each(plants) if its == kind] for kind in ("dg", "pv")}
     centres = [str(node) for node in rating["node"].values]
-    able = dict.fromkeys(_DEMAND, centres) | {"line_fault": list(lines), "hub_out": list(map(str, hubs))}
-    able |= {"dg_trip": at["dg"], "pv_trip": at["pv"], "pv_loss": at["pv"]}
+    able = matrix_places(centres, list(lines), list(map(str, hubs)), at["dg"], at["pv"])
     findings = []
     for event in map(str, matrix["event"].values):
         if event not in able:

@@ -255,6 +255,8 @@ def _check_extremes(ensemble: xr.Dataset, where: str) -> list[Finding]:
             extreme = f"{name}{suffix}"
             if extreme not in ensemble or set(ensemble[extreme].dims) != set(ensemble[name].dims):
                 continue
+            if any(ensemble[each].dtype.kind not in "biuf" for each in (name, extreme)):
+                continue  # text has no order; whoever knows the quantities says that they must be numbers
             outside = sign * (ensemble[name] - ensemble[extreme]) > _TOLERANCE
             if outside.any():
                 side = "above" if sign > 0 else "below"

@@ -7,6 +7,7 @@ from typing import Annotated, Final, Literal, get_args
 
 from pydantic import Field
 
+from drofcm.core.limits import LARGEST_ANY
 from drofcm.sections.base import Broken, Labels, NotNegative, Section, Share
 
 __all__ = [
@@ -39,7 +40,7 @@ class WassersteinBall(Section):
         default=("shock",), description="variables that distance is measured by, each in units of its deviation"
     )
     norm: Literal[1, 2, "inf"] = Field(default=1, description="norm of the distance")
-    order: Annotated[float, Field(ge=1)] = Field(default=1.0, description="order of the distance")
+    order: Annotated[float, Field(ge=1, le=100)] = Field(default=1.0, description="order of the distance")
     by_duration: bool = Field(default=True, description="steps count by their length")
 
 
@@ -61,7 +62,7 @@ class MomentBands(Section):
     variance_low: Annotated[float, Field(ge=0, le=1)] | None = Field(
         default=None, description="lower bound of second moments over nominal variances; null: 0"
     )
-    variance_high: Annotated[float, Field(ge=1)] | None = Field(
+    variance_high: Annotated[float, Field(ge=1, le=LARGEST_ANY)] | None = Field(
         default=None, description="upper bound of second moments over nominal variances; null: none"
     )
 

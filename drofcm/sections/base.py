@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, NamedTuple, Self
+from typing import Annotated, Any, Final, NamedTuple, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
 
+from drofcm.core.errors import quoted
+from drofcm.core.limits import LARGEST, LARGEST_ANY
+
 __all__ = [
+    "UNRULED",
     "Broken",
+    "Count",
+    "Hours",
     "Label",
     "Labels",
     "LayerName",
     "Location",
+    "Megawatts",
     "NotNegative",
     "Positive",
     "Section",
     "Share",
     "Slug",
+    "Voltage",
     "twice",
 ]
 
@@ -40,11 +48,19 @@ def _as_label(value: Any) -> Any:
 
 Label = Annotated[str, BeforeValidator(_as_label), Field(min_length=1)]
 Labels = Annotated[tuple[Label, ...], Field(strict=False)]
-LayerName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
+# names of files have up to 255 bytes, of which suffixes and the key of a run take some
+LayerName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$", max_length=100)]
+Slug = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=100)]
 Share = Annotated[float, Field(ge=0, le=1)]
-NotNegative = Annotated[float, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0)]
-Slug = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+NotNegative = Annotated[float, Field(ge=0, le=LARGEST_ANY)]
+Positive = Annotated[float, Field(gt=0, le=LARGEST_ANY)]
+Count = Annotated[int, Field(ge=0, le=int(LARGEST["hubs"]))]
+Megawatts = Annotated[float, Field(ge=0, le=LARGEST["MW"])]
+Hours = Annotated[float, Field(ge=0, le=LARGEST["h"])]
+Voltage = Annotated[float, Field(gt=0, le=LARGEST["pu"])]
+
+UNRULED: Final = {"rules": False}
+"""Context in which the rules between keys are not asked for: what else can be said is found out nevertheless."""
 
 
 class Section(BaseModel):
@@ -57,8 +73,8 @@ class Section(BaseModel):
         return iter(())
 
     @model_validator(mode="after")
-    def _obey_rules(self) -> Self:
-        broken = list(self.rules())
+    def _obey_rules(self, info: ValidationInfo) -> Self:
+        broken = [] if info.context is UNRULED else list(self.rules())
         if broken:
             text = "; ".join(f"{'.'.join(map(str, rule.loc))}: {rule.what} ({rule.fix})" for rule in broken)
             raise PydanticCustomError("rules", "{text}", {"text": text, "broken": broken})
@@ -69,4 +85,4 @@ def twice(labels: Labels, key: str) -> Iterator[Broken]:
     """Labels of the list ``key`` that stand in it more than once."""
     for place, label in enumerate(labels):
         if label in labels[:place]:
-            yield Broken((key, place), f"{label!r} is listed twice", "keep one")
+            yield Broken((key, place), f"{quoted(label)} is listed twice", "keep one")

@@ -8,6 +8,7 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
+from drofcm.core.limits import LARGEST, MOST_SCENARIOS
 from drofcm.sections.base import Broken, Labels, NotNegative, Positive, Section, Share, twice
 
 __all__ = [
@@ -42,18 +43,38 @@ class Weather(Section):
     exposed_lines: Labels | None = Field(
         default=None, description="overhead lines; null: those that a fault may put out"
     )
-    gust_m_s: Positive = Field(default=32.0, description="median of the largest gust of a storm")
-    gust_spread: NotNegative = Field(default=0.2, description="standard deviation of its logarithm")
-    local_spread: NotNegative = Field(default=0.1, description="the same from place to place in one storm")
-    correlation_km: Positive = Field(default=5.0, description="distance over which gusts are alike")
-    line_median_m_s: Positive = Field(default=45.0, description="gust at which one half of the kilometres of line fail")
-    line_spread: Positive = Field(default=0.2, description="standard deviation of its logarithm")
-    hub_median_m_s: Positive = Field(default=50.0, description="gust at which one half of the hubs are cut off")
-    hub_spread: Positive = Field(default=0.2, description="standard deviation of its logarithm")
+    gust_m_s: Annotated[Positive, Field(le=200)] = Field(
+        default=32.0, description="median of the largest gust of a storm"
+    )
+    gust_spread: Annotated[NotNegative, Field(le=10)] = Field(
+        default=0.2, description="standard deviation of its logarithm"
+    )
+    local_spread: Annotated[NotNegative, Field(le=10)] = Field(
+        default=0.1, description="the same from place to place in one storm"
+    )
+    correlation_km: Annotated[Positive, Field(le=LARGEST["km"])] = Field(
+        default=5.0, description="distance over which gusts are alike"
+    )
+    line_median_m_s: Annotated[Positive, Field(le=1000)] = Field(
+        default=45.0, description="gust at which one half of the kilometres of line fail"
+    )
+    line_spread: Annotated[Positive, Field(le=10)] = Field(
+        default=0.2, description="standard deviation of its logarithm"
+    )
+    hub_median_m_s: Annotated[Positive, Field(le=1000)] = Field(
+        default=50.0, description="gust at which one half of the hubs are cut off"
+    )
+    hub_spread: Annotated[Positive, Field(le=10)] = Field(
+        default=0.2, description="standard deviation of its logarithm"
+    )
 
     def rules(self) -> Iterator[Broken]:
-        """Lines listed twice."""
+        """Lines listed twice; no line at all."""
         yield from twice(self.exposed_lines or (), "exposed_lines")
+        if self.exposed_lines == ():
+            yield Broken(
+                ("exposed_lines",), "lists no line, so that storms would reach none", "name lines, or write null"
+            )
 
 
 _MATRIX_SAYS: Final = frozenset({"shares", "fault_lines", "weather"})
@@ -66,8 +87,10 @@ _GENERATOR_KEYS: Final = _MATRIX_SAYS | {"scenarios", "matrix"}
 class Events(Section):
     """The events a plan is made for: generated with the study's seed, or read from a file."""
 
-    rate_per_year: Positive = Field(default=24.0, description="events in a year")
-    scenarios: Annotated[int, Field(ge=1)] = Field(default=20, description="number of events to generate")
+    rate_per_year: Annotated[Positive, Field(le=LARGEST["events/a"])] = Field(
+        default=24.0, description="events in a year"
+    )
+    scenarios: Annotated[int, Field(ge=1, le=10**12)] = Field(default=20, description="number of events to generate")
     shares: Shares = Field(default=Shares(), description="what kinds of events there are; they sum to 1")
     fault_lines: Labels | None = Field(
         default=None, description="lines that a fault may put out; null: all that feed at most half of the load"
@@ -91,8 +114,14 @@ class Events(Section):
         return _MATRIX_SAYS if self.matrix is not None else frozenset()
 
     def rules(self) -> Iterator[Broken]:
-        """Lines listed twice; keys without effect."""
+        """Lines listed twice; keys without effect; a number out of reach; faults and storms that hit no line."""
         yield from twice(self.fault_lines or (), "fault_lines")
+        if self.scenarios > MOST_SCENARIOS:
+            what = f"{self.scenarios:,} is taken for a slip, at most {MOST_SCENARIOS:,} are generated"
+            yield Broken(("scenarios",), what, "lower it")
+        if self.fault_lines == () and self.shares.fault > 0 and self.file is None and self.matrix is None:
+            what = f"lists no line, but {self.shares.fault:g} of the events put one out"
+            yield Broken(("fault_lines",), what, "name lines, write null for the laterals, or set shares.fault to 0")
         if self.file is not None:
             for key in sorted(self.without_effect & self.model_fields_set):
                 yield Broken((key,), "has no effect on events that are read from a file", f"remove {key} or file")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from drofcm.sections.base import Broken, Label, Labels, NotNegative, Positive, Section, twice
+from drofcm.core.limits import LARGEST
+from drofcm.sections.base import Broken, Label, Labels, Megawatts, NotNegative, Section, Voltage, twice
 
 __all__ = [
     "DataCentre",
@@ -22,10 +23,12 @@ class FeederSection(Section):
     name: str = Field(
         default="ieee33", min_length=1, description="dataset under datasets/feeders, or a folder beside this file"
     )
-    source_voltage_pu: Positive = Field(default=1.045, description="voltage at the source bus")
-    voltage_minimum_pu: Positive = Field(default=0.95, description="lower limit of every monitored bus")
-    voltage_maximum_pu: Positive = Field(default=1.05, description="upper limit of every monitored bus")
-    tan_phi: NotNegative = Field(default=0.25, description="reactive over active power of a shock")
+    source_voltage_pu: Voltage = Field(default=1.045, description="voltage at the source bus")
+    voltage_minimum_pu: Voltage = Field(default=0.95, description="lower limit of every monitored bus")
+    voltage_maximum_pu: Voltage = Field(default=1.05, description="upper limit of every monitored bus")
+    tan_phi: Annotated[NotNegative, Field(le=100)] = Field(
+        default=0.25, description="reactive over active power of a shock"
+    )
     monitored_buses: Labels | None = Field(default=None, description="buses whose voltage is limited; null: all")
     monitored_lines: Labels | None = Field(default=None, description="lines whose rating is enforced; null: all")
 
@@ -45,8 +48,10 @@ class DataCentre(Section):
     """A data centre on the feeder."""
 
     bus: Label = Field(description="bus that feeds it")
-    rating_mw: Positive = Field(description="largest surge above the running load")
-    running_mw: NotNegative = Field(default=0.5, description="load before the event, which a drop can take away")
+    rating_mw: Annotated[float, Field(gt=0, le=LARGEST["MW"])] = Field(
+        description="largest surge above the running load"
+    )
+    running_mw: Megawatts = Field(default=0.5, description="load before the event, which a drop can take away")
 
 
 class Plant(Section):
@@ -54,4 +59,6 @@ class Plant(Section):
 
     bus: Label = Field(description="bus it feeds into")
     kind: Literal["dg", "pv"] = Field(description="dg: engine or turbine; pv: photovoltaics")
-    output_mw: Positive = Field(description="output before the event, at most the feeder's load at the bus")
+    output_mw: Annotated[float, Field(gt=0, le=LARGEST["MW"])] = Field(
+        description="output before the event, at most the feeder's load at the bus"
+    )

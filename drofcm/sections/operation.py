@@ -7,7 +7,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from drofcm.sections.base import Broken, NotNegative, Positive, Section, Share
+from drofcm.core.limits import LARGEST, LARGEST_ANY
+from drofcm.sections.base import Broken, Hours, Megawatts, NotNegative, Section, Share
 
 __all__ = [
     "Frontier",
@@ -22,23 +23,25 @@ __all__ = [
 class StepGroup(Section):
     """Steps of equal length."""
 
-    count: Annotated[int, Field(ge=1)] = Field(description="number of steps")
-    length: Positive = Field(description="length of each, minutes")
+    count: Annotated[int, Field(ge=1, le=10**12)] = Field(description="number of steps")
+    length: Annotated[float, Field(gt=0, le=LARGEST_ANY)] = Field(description="length of each, minutes")
 
 
 class Nodes(Section):
     """What is asked of the nodes, and what the supply can do for them."""
 
-    stabilise_within_h: Positive = Field(default=0.5, description="time allowed to stabilise, T_i")
-    interruption_h: NotNegative | None = Field(
+    stabilise_within_h: Annotated[Hours, Field(gt=0)] = Field(default=0.5, description="time allowed to stabilise, T_i")
+    interruption_h: Hours | None = Field(
         default=None, description="interruption charged when not stabilised; null: as stabilise_within_h"
     )
-    band_mw: NotNegative = Field(default=0.1, description="imbalance that counts as stable")
+    band_mw: Megawatts = Field(default=0.1, description="imbalance that counts as stable")
     critical_share: Share = Field(default=0.6, description="share of base load and data-centre rating served first")
-    supply_ramp_mw_h: NotNegative = Field(default=2.4, description="how fast the supply of a node follows")
-    supply_headroom_mw: NotNegative = Field(default=0.4, description="how far the supply of a node follows")
-    feeder_headroom_mw: NotNegative = Field(default=1.2, description="how far it follows, all nodes together")
-    requirement_margin: Annotated[float, Field(ge=1)] = Field(
+    supply_ramp_mw_h: Annotated[NotNegative, Field(le=LARGEST["MW/h"])] = Field(
+        default=2.4, description="how fast the supply of a node follows"
+    )
+    supply_headroom_mw: Megawatts = Field(default=0.4, description="how far the supply of a node follows")
+    feeder_headroom_mw: Megawatts = Field(default=1.2, description="how far it follows, all nodes together")
+    requirement_margin: Annotated[float, Field(ge=1, le=1000)] = Field(
         default=1.25, description="modules a node can use over what it needs, so that types can substitute"
     )
 
@@ -66,17 +69,17 @@ class Tail(Section):
     """One CVaR term."""
 
     alpha: Annotated[float, Field(ge=0, lt=1)] = Field(description="confidence level; 0.9 averages the worst 10 %")
-    weight: NotNegative = Field(description="weight of the term")
+    weight: Annotated[NotNegative, Field(le=1e6)] = Field(description="weight of the term")
 
 
 class Risk(Section):
     """Weights of the risk measures of the yearly recourse cost."""
 
-    expectation: NotNegative = Field(default=0.5, description="weight of the mean")
+    expectation: Annotated[NotNegative, Field(le=1e6)] = Field(default=0.5, description="weight of the mean")
     cvar: Annotated[tuple[Tail, ...], Field(strict=False)] = Field(
         default=(Tail(alpha=0.9, weight=0.5),), description="weights of means of the worst share"
     )
-    worst_case: NotNegative = Field(default=0.0, description="weight of the worst scenario")
+    worst_case: Annotated[NotNegative, Field(le=1e6)] = Field(default=0.0, description="weight of the worst scenario")
 
     @property
     def total(self) -> float:

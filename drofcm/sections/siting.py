@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from drofcm.sections.base import Broken, Label, Labels, LayerName, NotNegative, Positive, Section, twice
+from drofcm.core.limits import LARGEST
+from drofcm.sections.base import Broken, Count, Hours, Label, Labels, LayerName, NotNegative, Positive, Section, twice
 
 __all__ = [
     "Area",
@@ -23,19 +24,21 @@ class Area(Section):
 
     name: str = Field(default="loudoun", min_length=1, description="layers under geo, or a folder beside this file")
     crs: str = Field(default="EPSG:32618", description="projected CRS in which distances are measured")
-    detour: Annotated[float, Field(ge=1)] = Field(default=1.3, description="road distance over straight line")
-    road_speed_km_h: Positive = Field(default=40.0, description="mean speed on the road")
+    detour: Annotated[float, Field(ge=1, le=100)] = Field(default=1.3, description="road distance over straight line")
+    road_speed_km_h: Annotated[Positive, Field(le=1000)] = Field(default=40.0, description="mean speed on the road")
     distances: str | None = Field(
         default=None, description="CSV beside this file with columns supplier, hub, distance_km; null: from the layers"
     )
     roads: LayerName | None = Field(
         default=None, description="layer of roads, ways follow it; null: straight line, detour and road_speed_km_h"
     )
-    snap_limit_m: Positive = Field(default=500.0, description="how far a place may lie from the nearest road")
+    snap_limit_m: Annotated[Positive, Field(le=1000 * LARGEST["km"])] = Field(
+        default=500.0, description="how far a place may lie from the nearest road"
+    )
     hazards: LayerName | None = Field(
         default=None, description="layer of zones that events may flood: roads close there and hubs are out of use"
     )
-    closed_h: NotNegative = Field(default=24.0, description="how long roads stay closed after the onset")
+    closed_h: Hours = Field(default=24.0, description="how long roads stay closed after the onset")
 
     def rules(self) -> Iterator[Broken]:
         """Keys without effect."""
@@ -52,7 +55,7 @@ class Contract(Section):
     """Stock of a technology in place of a column of the suppliers layer."""
 
     technology: Label = Field(description="label of the catalogue")
-    modules: Annotated[int, Field(ge=0)] = Field(description="modules that every supplier has")
+    modules: Count = Field(description="modules that every supplier has")
     data_centres_only: bool = Field(default=False, description="whether it is part of a data centre: no other node")
 
 
@@ -78,13 +81,17 @@ class Candidates(Section):
         description="middle of each parcel, points in areas, or places amid volatile load"
     )
     layer: LayerName = Field(description="parcels or areas (polygons), or clusters (points with volatile_mw)")
-    spacing_m: Positive | None = Field(default=None, description="grid, poisson_disc: distance between candidates")
-    count: Annotated[int, Field(ge=1)] | None = Field(default=None, description="clusters: number of candidates")
+    spacing_m: Annotated[Positive, Field(le=1000 * LARGEST["km"])] | None = Field(
+        default=None, description="grid, poisson_disc: distance between candidates"
+    )
+    count: Annotated[Count, Field(ge=1)] | None = Field(default=None, description="clusters: number of candidates")
     keep_out: Annotated[tuple[LayerName, ...], Field(strict=False)] = Field(
         default=(), description="layers of zones in which nothing may stand, with their buffer_m"
     )
     setup_cost_usd_per_a: NotNegative | None = Field(default=None, description="of each; null: column of the layer")
-    storage_slots: NotNegative | None = Field(default=None, description="of each; null: column of the layer")
+    storage_slots: Annotated[NotNegative, Field(le=LARGEST["slots"])] | None = Field(
+        default=None, description="of each; null: column of the layer"
+    )
 
     def rules(self) -> Iterator[Broken]:
         """What each method needs, and what has no effect on it; clusters state no cost."""
@@ -108,8 +115,8 @@ class Hubs(Section):
         default=None, description="how candidates are found in layers; null: those of the layer hubs"
     )
 
-    minimum: Annotated[int, Field(ge=0)] = Field(default=0, description="least number of hubs")
-    maximum: Annotated[int, Field(ge=0)] | None = Field(default=None, description="largest number; null: no limit")
+    minimum: Count = Field(default=0, description="least number of hubs")
+    maximum: Count | None = Field(default=None, description="largest number; null: no limit")
     forced_in: Labels = Field(default=(), description="hubs that must be opened")
     forced_out: Labels = Field(default=(), description="hubs that must not be opened")
 

@@ -2,66 +2,57 @@
 
 from __future__ import annotations
 
-import csv
-import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 import xarray as xr
 
-from drofcm.core.errors import Finding, InputError, raise_if_any, shorten
+from drofcm.core.errors import quoted, raise_if_any, shorten
+from drofcm.core.reading import number, read_rows
 
 __all__ = ["read_matrix"]
 
-_COLUMNS = ["event", "location", "probability"]
+_COLUMNS: Final = ("event", "location", "probability")
 
 
-def read_matrix(path: Path) -> xr.DataArray:
+def read_matrix(path: Path, places: Mapping[str, Sequence[str]] | None = None) -> xr.DataArray:
     """Probabilities over (event, location); pairs that the file leaves out cannot happen.
 
     Parameters
     ----------
     path
         A CSV file with the columns event, location, probability.
+    places
+        Events that there are, and where each can happen; None asks for neither.
 
     Raises
     ------
     InputError
-        With every finding as ``file:line``: columns, empty cells, pairs given twice, probabilities outside 0 and 1.
+        With every finding as ``file:line``: columns, empty cells, pairs given twice, probabilities outside 0 and 1,
+        events that there are not, places where they cannot happen.
     """
-    findings: list[Finding] = []
+    rows, faults = read_rows(path, _COLUMNS, name=path.name)
     found: dict[tuple[str, str], float] = {}
-    with path.open(newline="", encoding="utf-8-sig") as stream:
-        reader = csv.DictReader(stream, restkey="")
-        if list(reader.fieldnames or ()) != _COLUMNS:
-            what = f"columns are {shorten(reader.fieldnames or ())}"
-            raise InputError([Finding(f"{path.name}:1", what, f"the columns are {', '.join(_COLUMNS)}")])
-        for row in reader:
-            where = f"{path.name}:{reader.line_num}"
-            if "" in row or None in row.values():
-                findings.append(Finding(where, "number of cells differs from the header"))
-                continue
-            pair = row["event"].strip(), row["location"].strip()
-            chance = _probability(row["probability"])
-            if not all(pair):
-                findings.append(Finding(where, "event or location is empty", "name both"))
-            elif pair in found:
-                findings.append(Finding(where, f"{pair[0]} at {pair[1]} is given twice", "keep one"))
-            elif math.isnan(chance):
-                what = f"must be a probability within 0 and 1, got {row['probability']!r}"
-                findings.append(Finding(f"{where}: probability", what))
-            else:
-                found[pair] = chance
-    if not found and not findings:
-        findings.append(Finding(path.name, "the matrix has no rows"))
-    raise_if_any(findings)
-    events, places = (list(dict.fromkeys(pair[axis] for pair in found)) for axis in (0, 1))
-    table = [[found.get((event, place), 0.0) for place in places] for event in events]
-    return xr.DataArray(table, dims=("event", "location"), coords={"event": events, "location": places})
-
-
-def _probability(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        return math.nan
-    return number if 0 <= number <= 1 else math.nan
+    for line, cells in rows:
+        where = f"{path.name}:{line}"
+        event, location = pair = cells["event"], cells["location"]
+        chance = number(cells["probability"])
+        if not all(pair):
+            faults.add(where, "event or location is empty", "name both")
+        elif pair in found:
+            faults.add(where, f"{quoted(event)} at {quoted(location)} is given twice", "keep one")
+        elif places is not None and event not in places:
+            faults.unknown(f"{where}: event", "event", event, list(places))
+        elif places is not None and location not in places[event] and chance != 0:
+            what = f"{event} cannot happen at {quoted(location)}"
+            faults.add(f"{where}: location", what, f"it can at: {shorten(places[event]) or 'no place'}")
+        if chance is None or not 0 <= chance <= 1:
+            what = f"must be a probability within 0 and 1, got {quoted(cells['probability'])}"
+            faults.add(f"{where}: probability", what)
+        elif all(pair):
+            found.setdefault((event, location), chance)
+    raise_if_any(faults.all)
+    events, locations = (list(dict.fromkeys(pair[axis] for pair in found)) for axis in (0, 1))
+    table = [[found.get((event, place), 0.0) for place in locations] for event in events]
+    return xr.DataArray(table, dims=("event", "location"), coords={"event": events, "location": locations})

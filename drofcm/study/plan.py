@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -10,7 +9,9 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from drofcm.core.errors import Finding, InputError, raise_if_any, shorten, suggest
+from drofcm.core.errors import Finding, quoted, raise_if_any
+from drofcm.core.limits import LARGEST
+from drofcm.core.reading import read_rows, whole
 from drofcm.problems import demand_shock
 from drofcm.solve.result import Result
 from drofcm.study.ambiguity import ambiguity_set
@@ -45,26 +46,26 @@ def read_plan(path: Path, data: xr.Dataset) -> xr.Dataset:
         stock, room, budget or hub counts allow, hubs forced in that receive nothing.
     """
     shipped = xr.DataArray(0.0, coords={dim: data.indexes[dim] for dim in _LABELS}, dims=_LABELS)
-    findings: list[Finding] = []
+    known = {dim: {str(label): place for place, label in enumerate(data.indexes[dim])} for dim in _LABELS}
+    rows, faults = read_rows(path, COLUMNS, name=path.name, further=True, empty=True)
     seen: dict[tuple[str, ...], int] = {}
-    for line, row in _rows(path):
+    for line, row in rows:
         place = f"{path.name}:{line}"
-        labels = {dim: row[dim].strip() for dim in _LABELS}
-        unknown = [dim for dim in _LABELS if labels[dim] not in data.indexes[dim]]
+        labels = {dim: row[dim] for dim in _LABELS}
+        unknown = [dim for dim in _LABELS if labels[dim] not in known[dim]]
         for dim in unknown:
-            what, fix = f"unknown {dim} {labels[dim]!r}", suggest(labels[dim], data[dim].values)
-            findings.append(Finding(f"{place}: {dim}", what, fix))
-        modules = _whole(row["modules"])
-        if modules is None:
-            what = f"must be a whole number of at least 0, got {row['modules']!r}"
-            findings.append(Finding(f"{place}: modules", what))
+            faults.unknown(f"{place}: {dim}", dim, labels[dim], list(known[dim]))
+        modules = whole(row["modules"])
+        if modules is None or not 0 <= modules <= LARGEST["modules"]:
+            what = f"must be a whole number from 0 to {LARGEST['modules']:,.0f}, got {quoted(row['modules'])}"
+            faults.add(f"{place}: modules", what)
         key = tuple(labels.values())
         if key in seen:
-            findings.append(Finding(place, f"{', '.join(key)} is given already in line {seen[key]}", "add the two up"))
+            faults.add(place, f"{', '.join(key)} is given already in line {seen[key]}", "add the two up")
         seen.setdefault(key, line)
         if modules is not None and not unknown:
-            shipped.loc[labels] = modules
-    raise_if_any(findings)
+            shipped[tuple(known[dim][labels[dim]] for dim in _LABELS)] = modules
+    raise_if_any(faults.all)
     active = (shipped.sum(["supplier", "fcm"]) > 0).astype(float)
     plan = xr.Dataset({"hub_active": active, "shipped": shipped})
     raise_if_any(_limit_findings(plan, data, path.name))
@@ -76,29 +77,6 @@ def evaluate_plan(assembly: Assembly, plan: xr.Dataset) -> Result:
     return demand_shock.program(assembly.data).evaluate(
         plan, risk_measure(assembly.study), ambiguity_set(assembly.study, assembly.data)
     )
-
-
-def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    try:
-        stream = path.open(newline="", encoding="utf-8-sig")
-    except OSError as error:
-        raise InputError([Finding(str(path), f"cannot be read: {error.strerror}", "give a CSV file")]) from None
-    with stream:
-        reader = csv.DictReader(stream, restval="")
-        missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
-        if missing:
-            fix = f"the first line is {','.join(COLUMNS)}"
-            raise InputError([Finding(f"{path.name}:1", f"column {shorten(missing)} is missing", fix)])
-        for row in reader:
-            yield reader.line_num, row
-
-
-def _whole(text: str) -> int | None:
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return int(number) if number >= 0 and np.isfinite(number) and number == int(number) else None
 
 
 def _limit_findings(plan: xr.Dataset, data: xr.Dataset, name: str) -> Iterator[Finding]:

@@ -6,7 +6,6 @@ the file and labels, that it is about.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,14 +20,18 @@ from shapely.geometry import LineString
 
 from drofcm.config import StudyFile
 from drofcm.core.dims import DEMAND_SHOCK_DATA
-from drofcm.core.errors import Finding, InputError, raise_if_any, shorten, suggest
+from drofcm.core.errors import Finding, InputError, quoted, raise_if_any, shorten, suggest
+from drofcm.core.limits import LARGEST
+from drofcm.core.reading import file_fault, number, read_dataset, read_rows
 from drofcm.core.units import Quantity, check_quantities
-from drofcm.data import find_dataset, load_catalogue, load_feeder
+from drofcm.data import find_dataset, read_catalogue, read_feeder
 from drofcm.fcm.catalogue import check_catalogue
 from drofcm.network.feeder import Feeder
 from drofcm.scenarios import ensemble
+from drofcm.scenarios.combined import matrix_places
 from drofcm.siting.layers import SUFFIXES, Kind, find_layer, load_layer
 from drofcm.siting.roads import RoadNetwork
+from drofcm.study.beside import file_beside, folder_beside, strays
 from drofcm.study.matrix import read_matrix
 from drofcm.study.places import Where, candidate_hubs, named_layers, road_distance
 
@@ -76,6 +79,8 @@ class Sources:
         Event x location matrix read from a file; None if there is none.
     files
         Every file that was read, under a name that is the same on every machine.
+    findings
+        What is worth knowing and does not stop the study.
     """
 
     feeder: Feeder
@@ -86,6 +91,7 @@ class Sources:
     events: xr.Dataset | None
     matrix: xr.DataArray | None
     files: dict[str, Path]
+    findings: tuple[Finding, ...] = ()
 
 
 class _Attempts:
@@ -121,9 +127,12 @@ def load_sources(study: StudyFile, folder: Path, where: Where = dotted) -> Sourc
     """
     attempt = _Attempts()
     folders = {kind: attempt(_folder, study, folder, kind, where) for kind in ("feeder", "catalogue", "area")}
-    table = attempt(load_feeder, folders["feeder"]) if folders["feeder"] else None
+    for kind, base in folders.items():
+        if base is not None and base.is_relative_to(folder):
+            attempt.findings += strays(base, folder, where((kind, "name")))
+    table = attempt(_without_errors, *read_feeder(folders["feeder"]), attempt) if folders["feeder"] else None
     feeder = None if table is None else attempt(Feeder.from_tables, table)
-    catalogue = attempt(_catalogue, folders["catalogue"]) if folders["catalogue"] else None
+    catalogue = attempt(_catalogue, folders["catalogue"], attempt) if folders["catalogue"] else None
     layers: dict[str, gpd.GeoDataFrame] = {}
     for role, (name, kind, key) in named_layers(study).items():
         layer = attempt(_layer, area, name, kind, where(key)) if (area := folders["area"]) else None
@@ -137,8 +146,10 @@ def load_sources(study: StudyFile, folder: Path, where: Where = dotted) -> Sourc
     roads = attempt(RoadNetwork.from_layer, layers["roads"]) if projected and "roads" in layers else None
     located = projected and {"suppliers", "hubs"} <= layers.keys() and (roads is None) == (study.area.roads is None)
     distance = attempt(_distance, study, folder, layers, roads, where) if located else None
-    events = attempt(_events, study, folder, where) if study.events.file is not None else None
-    matrix = attempt(_matrix, study, folder, where) if study.events.matrix is not None else None
+    events = attempt(_events, study, folder, where, attempt) if study.events.file is not None else None
+    matrix = None
+    if study.events.matrix is not None:
+        matrix = attempt(_matrix, study, folder, feeder, layers, where)
     attempt.findings += _label_findings(study, feeder, catalogue, layers, events, where)
     raise_if_any(attempt.findings)
     assert feeder is not None
@@ -146,7 +157,16 @@ def load_sources(study: StudyFile, folder: Path, where: Where = dotted) -> Sourc
     assert distance is not None
     layers["lines"] = _lines(feeder, layers["buses"])
     drawn: dict[str, gpd.GeoDataFrame] = {name: layers[name] for name in DRAWN if name in layers}
-    return Sources(feeder, catalogue, drawn, roads, distance, events, matrix, _files(study, folder, folders))
+    files = _files(study, folder, folders)
+    return Sources(feeder, catalogue, drawn, roads, distance, events, matrix, files, tuple(attempt.findings))
+
+
+def _without_errors(table: T | None, findings: Sequence[Finding], notes: _Attempts) -> T:
+    """What was read, if nothing but warnings came with it, which are kept."""
+    raise_if_any(findings)
+    notes.findings += findings
+    assert table is not None  # without a table there is an error
+    return table
 
 
 def _layer(area: Path, name: str, kind: Kind, key: str) -> gpd.GeoDataFrame:
@@ -165,29 +185,23 @@ def _keep_out(study: StudyFile) -> tuple[str, ...]:
 def _folder(study: StudyFile, folder: Path, kind: Literal["feeder", "catalogue", "area"], where: Where) -> Path:
     """The folder of a dataset: one beside the study file if the name is a path, one that comes with drofcm if not."""
     name: str = getattr(study, kind).name
-    if (folder / name).is_dir():
-        return folder / name
+    key = where((kind, "name"))
+    found = folder_beside(folder, name, key)
+    if found is not None:
+        return found
     try:
         return find_dataset(kind, name)
     except InputError as error:
         raise InputError(
             [
-                Finding(where((kind, "name")), f"{name!r}: {fault.what}, nor a folder beside the study file", fault.fix)
+                Finding(key, f"{quoted(name)}: {fault.what}, nor a folder beside the study file", fault.fix)
                 for fault in error.findings
             ]
         ) from None
 
 
-def _beside(folder: Path, name: str, key: str) -> Path:
-    path = folder / name
-    if not path.is_file():
-        near = suggest(path.name, (file.name for file in path.parent.iterdir())) if path.parent.is_dir() else ""
-        raise InputError([Finding(key, f"{name!r}: no such file beside the study file", near)])
-    return path
-
-
-def _catalogue(folder: Path) -> xr.Dataset:
-    table = load_catalogue(folder)
+def _catalogue(folder: Path, notes: _Attempts) -> xr.Dataset:
+    table = _without_errors(*read_catalogue(folder), notes)
     raise_if_any(check_catalogue(table))
     return table
 
@@ -198,7 +212,7 @@ def _projected(study: StudyFile, layers: Mapping[str, gpd.GeoDataFrame], where: 
     try:
         crs = CRS.from_user_input(named)
     except CRSError:
-        raise InputError([Finding(key, f"{named!r} is not a CRS", "for example EPSG:32618")]) from None
+        raise InputError([Finding(key, f"{quoted(named)} is not a CRS", "for example EPSG:32618")]) from None
     if not crs.is_projected:
         near = [layer.estimate_utm_crs().to_string() for layer in layers.values()]
         fix = f"give a projected one, here {near[-1]}" if near else "give a projected one"
@@ -216,83 +230,114 @@ def _distance(
     direct = road_distance(study, layers, roads).reset_coords(drop=True)
     if study.area.distances is None:
         return direct
-    return _read_distances(_beside(folder, study.area.distances, where(("area", "distances"))), direct)
+    return _read_distances(file_beside(folder, study.area.distances, where(("area", "distances"))), direct)
 
 
 def _read_distances(path: Path, like: xr.DataArray) -> xr.DataArray:
     """Road distances of a table, over the suppliers and hubs of the layers."""
-    table = xr.full_like(like, np.nan)
-    findings = []
-    seen: dict[tuple[str, str], int] = {}
-    with path.open(newline="", encoding="utf-8-sig") as stream:
-        reader = csv.DictReader(stream, restkey="")
-        wanted = ["supplier", "hub", "distance_km"]
-        if reader.fieldnames is None or list(reader.fieldnames) != wanted:
-            fix = f"the columns are {', '.join(wanted)}"
-            raise InputError([Finding(f"{path.name}:1", f"columns are {shorten(reader.fieldnames or ())}", fix)])
-        for row in reader:
-            place = f"{path.name}:{reader.line_num}"
-            if "" in row or None in row.values():
-                findings.append(Finding(place, "number of cells differs from the header"))
-                continue
-            pair = row["supplier"], row["hub"]
-            if pair in seen:
-                findings.append(Finding(place, f"{' to '.join(pair)} stands already in line {seen[pair]}", "keep one"))
-            seen.setdefault(pair, reader.line_num)
-            unknown = [dim for dim in ("supplier", "hub") if row[dim] not in like.indexes[dim]]
-            findings += [
-                Finding(f"{place}: {dim}", f"unknown {dim} {row[dim]!r}", suggest(str(row[dim]), like[dim].values))
-                for dim in unknown
-            ]
-            km = _number(row["distance_km"])
-            if not km >= 0:
-                findings.append(Finding(f"{place}: distance_km", f"must be a number of km, got {row['distance_km']!r}"))
-            elif not unknown:
-                table.loc[{dim: row[dim] for dim in ("supplier", "hub")}] = km
-    for hub in like["hub"].values:
-        missing = table["supplier"].values[table.sel(hub=hub).isnull().values]
+    places = {dim: {str(label): at for at, label in enumerate(like[dim].values)} for dim in ("supplier", "hub")}
+    table = np.full([len(labels) for labels in places.values()], np.nan)
+    rows, faults = read_rows(path, ("supplier", "hub", "distance_km"), name=path.name)
+    seen: dict[tuple[str, ...], int] = {}
+    for line, row in rows:
+        place = f"{path.name}:{line}"
+        pair = tuple(row[dim] for dim in places)
+        if pair in seen:
+            faults.add(place, f"{' to '.join(pair)} stands already in line {seen[pair]}", "keep one")
+        seen.setdefault(pair, line)
+        unknown = [dim for dim in places if row[dim] not in places[dim]]
+        for dim in unknown:
+            faults.unknown(f"{place}: {dim}", dim, row[dim], list(places[dim]))
+        km = number(row["distance_km"])
+        if km is None or not 0 <= km <= LARGEST["km"]:
+            what = f"must be a number of km from 0 to {LARGEST['km']:,.0f}, got {quoted(row['distance_km'])}"
+            faults.add(f"{place}: distance_km", what)
+        elif not unknown:
+            table[tuple(places[dim][row[dim]] for dim in places)] = km
+    suppliers = np.array(list(places["supplier"]))
+    for hub, at in places["hub"].items():
+        missing = suppliers[np.isnan(table[:, at])]
         if len(missing):
-            what = f"hub {str(hub)!r} has no distance to supplier {shorten(missing)}"
-            findings.append(Finding(path.name, what, "add the rows, or leave out area.distances"))
-    raise_if_any(findings)
-    return table.assign_attrs(units="km")
+            what = f"hub {quoted(hub)} has no distance to supplier {shorten(missing)}"
+            faults.add(path.name, what, "add the rows, or leave out area.distances")
+    raise_if_any(faults.all)
+    return like.transpose(*places).copy(data=table).assign_attrs(units="km")
 
 
-def _number(text: str | None) -> float:
-    try:
-        number = float(text or "")
-    except ValueError:
-        return np.nan
-    return number if np.isfinite(number) else np.nan
-
-
-def _events(study: StudyFile, folder: Path, where: Where) -> xr.Dataset:
+def _events(study: StudyFile, folder: Path, where: Where, notes: _Attempts) -> xr.Dataset:
     """Events of a netCDF file, checked as data and as an ensemble."""
     assert study.events.file is not None
-    path = _beside(folder, study.events.file, where(("events", "file")))
-    try:
-        events = xr.load_dataset(path)
-    except (OSError, ValueError) as error:
-        raise InputError([Finding(str(study.events.file), f"cannot be read as netCDF: {error}")]) from None
-    findings = check_quantities(events, _EVENTS, path.name)
+    path = file_beside(folder, study.events.file, where(("events", "file")))
+    events = read_dataset(path, name=path.name)
+    events, findings = _text_labels(events, path.name)
+    findings += check_quantities(events, _EVENTS, path.name)
     blamed = {finding.where for finding in findings}
     findings += [finding for finding in ensemble.check(events, path.name) if finding.where not in blamed]
-    steps = len(study.step_hours)
-    if events.sizes.get("time") != steps:
-        what = f"has {events.sizes.get('time', 0)} steps, steps_min of the study make {steps}"
-        findings.append(Finding(f"{path.name}['time']", what, "both must be the same steps"))
-    elif "step_length" in events.coords and not np.allclose(events["step_length"], study.step_hours, rtol=1e-9):
-        what = "the steps have other lengths than steps_min of the study"
-        findings.append(Finding(f"{path.name}['step_length']", what, "both must be the same steps"))
+    findings += _step_findings(events, study, path.name)
+    classes = events.coords.get("event_class")
+    if classes is not None and classes.dims != ("scenario",):
+        what = f"is over ({shorten(classes.dims)}), not over (scenario)"
+        findings.append(Finding(f"{path.name}['event_class']", what, "one class for every scenario"))
     raise_if_any(findings)
-    if "event_class" not in events.coords:
+    notes.findings += [finding for finding in findings if "step_length" in finding.where]
+    if classes is None:
         events = events.assign_coords(event_class=("scenario", np.full(events.sizes["scenario"], "event")))
     return events
 
 
-def _matrix(study: StudyFile, folder: Path, where: Where) -> xr.DataArray:
+def _text_labels(events: xr.Dataset, name: str) -> tuple[xr.Dataset, list[Finding]]:
+    """The events with labels of places as text, which those of a study are; whole numbers become text."""
+    findings = []
+    for dim in ("node", "line", "hub"):
+        labels = events.indexes.get(dim)
+        if labels is None:
+            continue
+        if labels.dtype.kind in "iu":
+            events = events.assign_coords({dim: [str(label) for label in labels]})
+        elif not all(isinstance(label, str) for label in labels):
+            findings.append(Finding(f"{name}[{dim!r}]", f"labels are no text: {shorten(labels)}", "write them as text"))
+    return events, findings
+
+
+_STEPS: Final = {"step_length": Quantity("h", ("time",), "length of the step", lower=0, above=True)}
+
+
+def _step_findings(events: xr.Dataset, study: StudyFile, name: str) -> Iterator[Finding]:
+    """Whether the steps of a file are those of the study."""
+    steps = len(study.step_hours)
+    if events.sizes.get("time") != steps:
+        what = f"has {events.sizes.get('time', 0)} steps, steps_min of the study make {steps}"
+        yield Finding(f"{name}['time']", what, "both must be the same steps")
+        return
+    if "step_length" not in events.coords:
+        what = f"is missing: the {steps} steps of the file are taken for those of steps_min"
+        yield Finding(f"{name}['step_length']", what, "drofcm scenarios writes it", "warning")
+        return
+    stated = events["step_length"].reset_coords(drop=True)
+    stated.attrs.setdefault("units", "h")
+    found = check_quantities(stated.to_dataset(name="step_length"), _STEPS, name)
+    yield from found
+    if not found and not np.allclose(stated, study.step_hours, rtol=1e-9):
+        what = "the steps have other lengths than steps_min of the study"
+        yield Finding(f"{name}['step_length']", what, "both must be the same steps")
+
+
+def _matrix(
+    study: StudyFile, folder: Path, feeder: Feeder | None, layers: Mapping[str, gpd.GeoDataFrame], where: Where
+) -> xr.DataArray:
     assert study.events.matrix is not None
-    return read_matrix(_beside(folder, study.events.matrix, where(("events", "matrix"))))
+    path = file_beside(folder, study.events.matrix, where(("events", "matrix")))
+    if feeder is None or "hubs" not in layers:
+        return read_matrix(path)  # where events can happen is not known
+    plants = {kind: [plant.bus for plant in study.plants if plant.kind == kind] for kind in ("dg", "pv")}
+    places = matrix_places(
+        [centre.bus for centre in study.data_centres],
+        [str(line) for line in feeder.line],
+        [str(hub) for hub in layers["hubs"]["id"]],
+        plants["dg"],
+        plants["pv"],
+    )
+    return read_matrix(path, places)
 
 
 def _label_findings(
@@ -384,7 +429,7 @@ def _all_known(
 
 def _unknown(label: str, kind: str, known: Any, where: str) -> Iterator[Finding]:
     if label not in set(known):
-        yield Finding(where, f"unknown {kind} {label!r}", suggest(label, known))
+        yield Finding(where, f"unknown {kind} {quoted(label)}", suggest(label, known))
 
 
 def _lines(feeder: Feeder, buses: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
@@ -402,7 +447,7 @@ def _files(study: StudyFile, folder: Path, folders: Mapping[str, Path | None]) -
         for kind, base in folders.items()
         if base is not None
         for file in sorted(base.rglob("*"))
-        if file.suffix in _DATA_SUFFIXES
+        if file.suffix.lower() in _DATA_SUFFIXES and file_fault(file) is None
     }
     for name in (study.area.distances, study.events.file, study.events.matrix):
         if name is not None:
