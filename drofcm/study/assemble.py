@@ -109,7 +109,7 @@ def assemble(study: StudyFile, folder: Path, where: Where = dotted, *, events: x
     findings = demand_shock_data.check(data)
     raise_if_any(findings)
     sources = _with_shares(sources, hazards, data["probability"])
-    return Assembly(study, data, sources, tuple([*findings, *_weight_findings(study, where)]))
+    return Assembly(study, data, sources, tuple([*sources.findings, *findings, *_weight_findings(study, where)]))
 
 
 def step_lengths(study: StudyFile) -> xr.DataArray:

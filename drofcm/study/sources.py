@@ -27,7 +27,7 @@ from drofcm.data import find_dataset, load_catalogue, load_feeder
 from drofcm.fcm.catalogue import check_catalogue
 from drofcm.network.feeder import Feeder
 from drofcm.scenarios import ensemble
-from drofcm.siting.layers import SUFFIXES, Kind, find_layer, load_layer
+from drofcm.siting.layers import SUFFIXES, Kind, coordinate_findings, far_findings, find_layer, load_layer
 from drofcm.siting.roads import RoadNetwork
 from drofcm.study.matrix import read_matrix
 from drofcm.study.places import Where, candidate_hubs, named_layers, road_distance
@@ -76,6 +76,8 @@ class Sources:
         Event x location matrix read from a file; None if there is none.
     files
         Every file that was read, under a name that is the same on every machine.
+    findings
+        Warnings about layers and roads.
     """
 
     feeder: Feeder
@@ -86,6 +88,7 @@ class Sources:
     events: xr.Dataset | None
     matrix: xr.DataArray | None
     files: dict[str, Path]
+    findings: tuple[Finding, ...] = ()
 
 
 class _Attempts:
@@ -146,14 +149,15 @@ def load_sources(study: StudyFile, folder: Path, where: Where = dotted) -> Sourc
     assert distance is not None
     layers["lines"] = _lines(feeder, layers["buses"])
     drawn: dict[str, gpd.GeoDataFrame] = {name: layers[name] for name in DRAWN if name in layers}
-    return Sources(feeder, catalogue, drawn, roads, distance, events, matrix, _files(study, folder, folders))
+    seen = (*far_findings(drawn), *(() if roads is None else roads.findings))
+    return Sources(feeder, catalogue, drawn, roads, distance, events, matrix, _files(study, folder, folders), seen)
 
 
 def _layer(area: Path, name: str, kind: Kind, key: str) -> gpd.GeoDataFrame:
     """A layer of the area; one that is not there is blamed on the key that names it, unless it is always needed."""
     path = find_layer(area, name)
     if not path.is_file() and name != kind:
-        held = sorted(file.stem for file in area.iterdir() if file.suffix in SUFFIXES)
+        held = sorted(file.stem for file in area.iterdir() if file.suffix.lower() in SUFFIXES)
         raise InputError([Finding(key, f"the area holds no layer {name!r}", suggest(name, held))])
     return load_layer(path, kind=kind)
 
@@ -203,7 +207,10 @@ def _projected(study: StudyFile, layers: Mapping[str, gpd.GeoDataFrame], where: 
         near = [layer.estimate_utm_crs().to_string() for layer in layers.values()]
         fix = f"give a projected one, here {near[-1]}" if near else "give a projected one"
         raise InputError([Finding(key, f"the CRS {named} is geographic: a degree is no distance", fix)])
-    return {kind: layer.to_crs(crs) for kind, layer in layers.items()}
+    projected = {kind: layer.to_crs(crs) for kind, layer in layers.items()}
+    # sound where they were drawn, they may still lie where lengths in the CRS of the study are wrong
+    raise_if_any(found for kind, layer in projected.items() for found in coordinate_findings(layer, f"{kind} layer"))
+    return projected
 
 
 def _distance(
@@ -402,7 +409,7 @@ def _files(study: StudyFile, folder: Path, folders: Mapping[str, Path | None]) -
         for kind, base in folders.items()
         if base is not None
         for file in sorted(base.rglob("*"))
-        if file.suffix in _DATA_SUFFIXES
+        if file.suffix.lower() in _DATA_SUFFIXES
     }
     for name in (study.area.distances, study.events.file, study.events.matrix):
         if name is not None:
