@@ -19,7 +19,7 @@ from scipy.stats import qmc
 
 from drofcm.core.errors import Finding, InputError, raise_if_any, shorten, suggest
 from drofcm.siting.distance import projection_findings
-from drofcm.siting.layers import Kind, check_layer, point_findings
+from drofcm.siting.layers import Kind, as_checked, check_layer, point_findings
 
 __all__ = [
     "Criterion",
@@ -144,12 +144,13 @@ def from_clusters(loads: gpd.GeoDataFrame, *, count: int) -> gpd.GeoDataFrame:
         If the layer is faulty or the count is not between 1 and the number of points.
     """
     raise_if_any(_area_findings(loads, "loads", "clusters"))
+    loads = as_checked(loads, kind="clusters")
     if not 1 <= count <= len(loads):
         what = f"must be between 1 and the number of loads, {len(loads)}, is {count}"
         raise InputError([Finding("count", what)])
     spot = shapely.get_coordinates(loads.geometry.to_numpy()) * loads.crs.axis_info[0].unit_conversion_factor / 1000
     apart = np.hypot(*(spot[:, None] - spot[None]).transpose(2, 0, 1))
-    weight = loads["volatile_mw"].to_numpy(dtype=float)
+    weight = loads["volatile_mw"].to_numpy()
     medoid = _medoids(apart * weight[:, None], count)
     nearest = apart[:, medoid].argmin(axis=1)
     load = np.bincount(nearest, weights=weight, minlength=count)

@@ -11,7 +11,7 @@ import shapely
 
 from drofcm.core.errors import Finding, raise_if_any
 from drofcm.siting.distance import projection_findings
-from drofcm.siting.layers import check_layer, geometry_findings, id_findings
+from drofcm.siting.layers import as_checked, check_layer, geometry_findings, id_findings
 
 __all__ = ["exclude", "overlaps"]
 
@@ -49,8 +49,9 @@ def exclude(
     raise_if_any(findings)
     metres = candidates.crs.axis_info[0].unit_conversion_factor
     shapes, reasons = candidates.geometry.to_numpy(), []
-    for name, layer in zones.items():
-        keep = layer["buffer_m"].to_numpy(dtype=float) if "buffer_m" in layer else np.zeros(len(layer))
+    for name, given in zones.items():
+        layer = as_checked(given, kind="exclusions")
+        keep = layer["buffer_m"].to_numpy() if "buffer_m" in layer else np.zeros(len(layer))
         for row, (zone, buffer_m) in enumerate(zip(layer.geometry, keep, strict=True)):
             gap = shapely.distance(shapes, zone) * metres
             hit = shapely.intersects(shapes, zone) | (gap < buffer_m)

@@ -17,7 +17,8 @@ ignored.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -26,18 +27,21 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pandera.pandas as pa
-import pyogrio
 import shapely
 from pyproj import CRS, Transformer
 
 from drofcm.core.errors import Finding, InputError, raise_if_any, shorten, suggest
+from drofcm.siting.layer_files import SUFFIXES, find_layer, read_layer
 
 __all__ = [
     "SCHEMAS",
     "SUFFIXES",
     "Kind",
+    "as_checked",
     "check_layer",
+    "coordinate_findings",
     "degrees_of",
+    "far_findings",
     "find_layer",
     "geometry_findings",
     "id_findings",
@@ -49,9 +53,6 @@ __all__ = [
 
 Kind = Literal["suppliers", "hubs", "buses", "clusters", "roads", "parcels", "hazards", "exclusions"]
 
-SUFFIXES: Final = (".gpkg", ".parquet", ".geojson", ".shp")
-"""Formats of layers, in the order in which they are looked for."""
-
 _POINT: Final = ("Point",)
 _LINE: Final = ("LineString",)
 _AREA: Final = ("Polygon", "MultiPolygon")
@@ -61,9 +62,15 @@ _SINGLE: Final = {
     "Polygon": ("a polygon", "draw the zone as a polygon, for example layer.buffer(...)"),
 }
 
+MOST_MODULES: Final = 1_000_000
+"""Modules of one technology at one supplier beyond which a stock is taken for a slip."""
+
 _Degrees = np.ndarray[Any, np.dtype[np.float64]]
 
 _SHAPEFILE_NAME: Final = 10
+
+FAR_KM: Final = 1000.0
+"""Distance of a place from the middle of the buses beyond which it is taken for a slip, km."""
 
 AREA_MARGIN: Final = 3.0
 """Degrees beyond the area of use of a CRS up to which coordinates are believed (half a UTM zone)."""
@@ -80,10 +87,18 @@ def _is_amount(column: pd.Series[Any]) -> pd.Series[bool]:
 
 def _is_whole(column: pd.Series[Any]) -> pd.Series[bool]:
     numbers = _numbers(column)
-    return numbers.isna() | (numbers % 1 == 0)  # what is no number is a finding of its own
+    return ~(numbers < np.inf) | (numbers % 1 == 0)  # what is no number is a finding of its own
+
+
+def _is_count(column: pd.Series[Any]) -> pd.Series[bool]:
+    numbers = _numbers(column)
+    return ~(numbers < np.inf) | (numbers <= MOST_MODULES)
 
 
 def _numbers(column: pd.Series[Any]) -> pd.Series[float]:
+    """The numbers that a column holds, NaN where it holds something else; text may be a number, a date is none."""
+    if pd.api.types.is_datetime64_any_dtype(column) or pd.api.types.is_timedelta64_dtype(column):
+        return pd.Series(np.nan, index=column.index, dtype=float)
     return pd.Series(pd.to_numeric(column, errors="coerce"), index=column.index, dtype=float)
 
 
@@ -103,6 +118,7 @@ def _is_share(column: pd.Series[Any]) -> pd.Series[bool]:
 _TEXT = pa.Check(_is_text, error="must be text")
 _AMOUNT = pa.Check(_is_amount, error="must be a finite number, at least 0")
 _WHOLE = pa.Check(_is_whole, error="must be a whole number")
+_COUNT = pa.Check(_is_count, error=f"must be at most {MOST_MODULES:,}")
 _POSITIVE = pa.Check(_is_positive, error="must be a finite number above 0")
 _FLAG = pa.Check(_is_flag, error="must be 0 or 1")
 _SHARE = pa.Check(_is_share, error="must be between 0 and 1")
@@ -115,7 +131,7 @@ def _optional(check: pa.Check) -> pa.Column:
 
 
 SCHEMAS: Final[dict[Kind, pa.DataFrameSchema]] = {
-    "suppliers": pa.DataFrameSchema({**_NAMED, "^stock_": pa.Column(checks=[_AMOUNT, _WHOLE], regex=True)}),
+    "suppliers": pa.DataFrameSchema({**_NAMED, "^stock_": pa.Column(checks=[_AMOUNT, _WHOLE, _COUNT], regex=True)}),
     "hubs": pa.DataFrameSchema(
         {**_NAMED, "setup_cost_usd_per_a": pa.Column(checks=_AMOUNT), "storage_slots": pa.Column(checks=_AMOUNT)}
     ),
@@ -149,15 +165,17 @@ def load_layer(path: str | PathLike[str], *, kind: Kind) -> gpd.GeoDataFrame:
     Parameters
     ----------
     path
-        A GeoPackage, GeoJSON, Shapefile (or any vector file that GDAL reads) with one layer, or GeoParquet
-        (``.parquet``). Shapefiles cut names to ten characters; columns that this leaves unmistakable are restored.
+        A GeoPackage (``.gpkg``) with one layer, GeoParquet (``.parquet``), GeoJSON (``.geojson``) or a Shapefile
+        (``.shp``), by name and by content; nothing else is opened, and no other file or address that one points to.
+        Shapefiles cut names to ten characters; columns that this leaves unmistakable are restored.
     kind
         One of the table above, such as ``"suppliers"`` or ``"roads"``.
 
     Returns
     -------
     geopandas.GeoDataFrame
-        In the CRS of the file; nothing is transformed.
+        In the CRS of the file; nothing is transformed. Columns hold what was checked (`as_checked`), also where the
+        file holds numbers and flags as text.
 
     Raises
     ------
@@ -167,26 +185,37 @@ def load_layer(path: str | PathLike[str], *, kind: Kind) -> gpd.GeoDataFrame:
     path = Path(path)
     if kind not in SCHEMAS:
         raise InputError([Finding("kind", f"unknown kind of layer {kind!r}", suggest(str(kind), SCHEMAS))])
-    layer = _read(path)
+    layer = read_layer(path)
     if path.suffix.lower() == ".shp":
         layer = layer.rename(columns=_restored(layer, SCHEMAS[kind]))
     raise_if_any(check_layer(layer, kind=kind, where=str(path)))
-    return layer
+    return as_checked(layer, kind=kind)
 
 
-def find_layer(folder: Path, name: str) -> Path:
-    """The file of the layer ``name`` in a folder, whatever its format; the GeoPackage of that name if there is none.
+def as_checked(layer: gpd.GeoDataFrame, *, kind: Kind) -> gpd.GeoDataFrame:
+    """A sound layer as its check understood it: numbers as numbers, flags as True and False, places without height.
 
-    Raises
-    ------
-    InputError
-        If several could be meant.
+    Every user of a column takes it from here, so that what is used is what was checked. Heights are of no use for
+    ways in the plane, and points with and without one do not mix.
+
+    Parameters
+    ----------
+    layer
+        A layer without findings of `check_layer`; it is not changed.
+    kind
+        Its kind.
     """
-    found = [folder / f"{name}{suffix}" for suffix in SUFFIXES if (folder / f"{name}{suffix}").is_file()]
-    if len(found) > 1:
-        what = f"several files could be meant: {shorten([file.name for file in found])}"
-        raise InputError([Finding(str(folder / name), what, "keep one")])
-    return found[0] if found else folder / f"{name}{SUFFIXES[0]}"
+    shapes = layer.geometry
+    flat = layer.set_geometry(shapes.force_2d()) if shapes.has_z.any() else layer.copy()
+    for name, column in SCHEMAS[kind].columns.items():
+        for held in [key for key in flat.columns if (re.match(name, str(key)) if column.regex else key == name)]:
+            if _FLAG in column.checks:
+                flat[held] = _numbers(flat[held]) == 1
+            elif _WHOLE in column.checks:
+                flat[held] = _numbers(flat[held]).astype(np.int64)
+            elif _TEXT not in column.checks:
+                flat[held] = _numbers(flat[held])
+    return flat
 
 
 def check_layer(layer: gpd.GeoDataFrame, *, kind: Kind, where: str) -> list[Finding]:
@@ -255,7 +284,7 @@ def geometry_findings(layer: gpd.GeoDataFrame, where: str, shapes: Sequence[str]
         yield _broken_finding(layer, broken, where, shapes)
     sound = layer[usable & ~broken]
     if layer.crs is not None and not sound.empty:
-        yield from _coordinate_findings(sound, where)
+        yield from coordinate_findings(sound, where)
 
 
 def _broken_finding(layer: gpd.GeoDataFrame, broken: Any, where: str, shapes: Sequence[str]) -> Finding:
@@ -280,23 +309,6 @@ def utm_proposal(layer: gpd.GeoDataFrame) -> str:
     except RuntimeError:  # beyond 84 degrees of latitude there is no UTM zone
         here = ""
     return f"layer.to_crs(layer.estimate_utm_crs()){here}"
-
-
-def _read(path: Path) -> gpd.GeoDataFrame:
-    if not path.is_file():
-        near = suggest(path.name, (file.name for file in path.parent.iterdir())) if path.parent.is_dir() else ""
-        raise InputError([Finding(str(path), "no such file", near)])
-    try:
-        if path.suffix == ".parquet":
-            return gpd.read_parquet(path)
-        names = [str(name) for name, _ in pyogrio.list_layers(path)]
-        layer = gpd.read_file(path, layer=names[0]) if names else gpd.GeoDataFrame()
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, ValueError) as error:
-        raise InputError([Finding(str(path), f"cannot be read as a layer: {error}")]) from error
-    if len(names) != 1:
-        held = f"holds several layers: {shorten(names)}" if names else "holds no layer"
-        raise InputError([Finding(str(path), held, "write one layer a file")])
-    return layer
 
 
 def _restored(layer: gpd.GeoDataFrame, schema: pa.DataFrameSchema) -> dict[str, str]:
@@ -339,20 +351,26 @@ def _value_finding(layer: pd.DataFrame, where: str, check: str, group: pd.DataFr
     return Finding(where, f"{check}, is {values} at {at}")
 
 
-def _coordinate_findings(layer: gpd.GeoDataFrame, where: str) -> Iterator[Finding]:
+def coordinate_findings(layer: gpd.GeoDataFrame, where: str) -> Iterator[Finding]:
+    """Sound geometries whose coordinates cannot be meant in the CRS of the layer, or in which distances are wrong."""
     crs: CRS = layer.crs
     x, y = middles(layer)
-    if crs.is_projected and (np.abs(x) <= 180).all() and (np.abs(y) <= 90).all():
+    nowhere = (x == 0) & (y == 0)
+    if crs.is_projected and not nowhere.all() and (np.abs(x) <= 180).all() and (np.abs(y) <= 90).all():
         yield Finding(
             where,
             f"the coordinates look like degrees, but the CRS {crs.to_string()} is projected",
             "state the CRS the numbers are in: layer.set_crs('EPSG:4326', allow_override=True), then layer.to_crs(...)",
         )
         return
+    if nowhere.any():
+        what = f"{_rows(layer, nowhere)} lies at (0, 0), where places without coordinates end up"
+        yield Finding(where, what, "give its coordinates")
     area = crs.area_of_use
     if area is None:
         return
-    outside = ~_inside(area.bounds, *degrees_of(x, y, crs), margin=0.0 if crs.is_geographic else AREA_MARGIN)
+    margin = 0.0 if crs.is_geographic else AREA_MARGIN
+    outside = ~nowhere & ~_inside(area.bounds, *degrees_of(x, y, crs), margin=margin)
     if not outside.any():
         return
     at = _rows(layer, outside)
@@ -364,6 +382,28 @@ def _coordinate_findings(layer: gpd.GeoDataFrame, where: str) -> Iterator[Findin
             f"{at} lies outside the area where {crs.to_string()} is used ({area.name})",
             "check the coordinates and the CRS",
         )
+
+
+def far_findings(layers: Mapping[str, gpd.GeoDataFrame], of: str = "buses") -> Iterator[Finding]:
+    """Warnings of suppliers, hubs and buses that lie very far from the middle of the buses.
+
+    Parameters
+    ----------
+    layers
+        Layers of points by name in one projected CRS.
+    of
+        The layer whose middle counts.
+    """
+    kilometres_per_unit = layers[of].crs.axis_info[0].unit_conversion_factor / 1000
+    middle = [np.median(along) for along in middles(layers[of])]
+    for name in ("suppliers", "hubs", "buses"):
+        if name not in layers:
+            continue
+        x, y = middles(layers[name])
+        away = np.hypot(x - middle[0], y - middle[1]) * kilometres_per_unit
+        if (away > FAR_KM).any():
+            what = f"{_rows(layers[name], away > FAR_KM)} lies up to {away.max():,.0f} km from the middle of the {of}"
+            yield Finding(f"{name} layer", what, f"over {FAR_KM:,.0f} km: check the coordinates", "warning")
 
 
 def degrees_of(x: _Degrees, y: _Degrees, crs: CRS) -> tuple[_Degrees, _Degrees]:

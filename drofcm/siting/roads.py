@@ -24,7 +24,8 @@ from scipy.sparse.csgraph import connected_components
 
 from drofcm.core.errors import Finding, InputError, raise_if_any, shorten, suggest
 from drofcm.siting.distance import projection_findings
-from drofcm.siting.layers import check_layer, id_findings, point_findings
+from drofcm.siting.layers import as_checked, check_layer, id_findings, point_findings
+from drofcm.siting.road_faults import network_findings
 from drofcm.siting.road_graph import Floats, Places, cut_roads, joined, lightest, part_of, renumbered, search
 
 __all__ = ["JOIN_WITHIN_M", "SNAP_LIMIT_M", "RoadNetwork", "closed_by"]
@@ -58,6 +59,9 @@ class RoadNetwork:
         Whether a road may be used only as it is drawn, (edge,).
     crossings
         Number of crossings.
+    findings
+        Warnings: ends within 5 m of a road that they do not join, roads that cross between their ends, and how much of
+        the length the largest part holds where the roads fall apart.
     """
 
     layer: gpd.GeoDataFrame
@@ -67,6 +71,7 @@ class RoadNetwork:
     hours: Floats
     oneway: npt.NDArray[np.bool_]
     crossings: int
+    findings: tuple[Finding, ...] = ()
 
     @classmethod
     def from_layer(cls, layer: gpd.GeoDataFrame, *, where: str = "roads") -> RoadNetwork:
@@ -90,17 +95,19 @@ class RoadNetwork:
         if not findings:
             findings += projection_findings(layer, where)
         raise_if_any(findings)
+        layer = as_checked(layer, kind="roads")
         kilometres_per_unit = layer.crs.axis_info[0].unit_conversion_factor / 1000
         lines = layer.geometry.to_numpy()
         drawn = shapely.length(lines) * kilometres_per_unit
-        length = layer["length_km"].to_numpy(dtype=float) if "length_km" in layer else drawn
+        length = layer["length_km"].to_numpy() if "length_km" in layer else drawn
         ends = np.concatenate([shapely.get_point(lines, 0), shapely.get_point(lines, -1)])
         raise_if_any(_length_findings(layer, length, ends, kilometres_per_unit, where))
         crossing, count = joined(shapely.get_coordinates(ends), JOIN_WITHIN_M / 1000 / kilometres_per_unit)
         start, end = crossing[: len(lines)], crossing[len(lines) :]
-        hours = length / layer["speed_km_h"].to_numpy(dtype=float)
-        oneway = (layer["oneway"] == 1).to_numpy() if "oneway" in layer else np.zeros(len(lines), dtype=bool)
-        return cls(layer.reset_index(drop=True), start, end, length, hours, oneway, count)
+        hours = length / layer["speed_km_h"].to_numpy()
+        oneway = layer["oneway"].to_numpy() if "oneway" in layer else np.zeros(len(lines), dtype=bool)
+        seen = network_findings(layer, start, end, length, where)
+        return cls(layer.reset_index(drop=True), start, end, length, hours, oneway, count, tuple(seen))
 
     @property
     def crs(self) -> CRS:

@@ -29,7 +29,7 @@ from drofcm.fcm.catalogue import check_catalogue
 from drofcm.network.feeder import Feeder
 from drofcm.scenarios import ensemble
 from drofcm.scenarios.combined import matrix_places
-from drofcm.siting.layers import SUFFIXES, Kind, find_layer, load_layer
+from drofcm.siting.layers import SUFFIXES, Kind, coordinate_findings, far_findings, find_layer, load_layer
 from drofcm.siting.roads import RoadNetwork
 from drofcm.study.beside import file_beside, folder_beside, strays
 from drofcm.study.matrix import read_matrix
@@ -158,7 +158,8 @@ def load_sources(study: StudyFile, folder: Path, where: Where = dotted) -> Sourc
     layers["lines"] = _lines(feeder, layers["buses"])
     drawn: dict[str, gpd.GeoDataFrame] = {name: layers[name] for name in DRAWN if name in layers}
     files = _files(study, folder, folders)
-    return Sources(feeder, catalogue, drawn, roads, distance, events, matrix, files, tuple(attempt.findings))
+    seen = (*attempt.findings, *far_findings(drawn), *(() if roads is None else roads.findings))
+    return Sources(feeder, catalogue, drawn, roads, distance, events, matrix, files, seen)
 
 
 def _without_errors(table: T | None, findings: Sequence[Finding], notes: _Attempts) -> T:
@@ -173,7 +174,7 @@ def _layer(area: Path, name: str, kind: Kind, key: str) -> gpd.GeoDataFrame:
     """A layer of the area; one that is not there is blamed on the key that names it, unless it is always needed."""
     path = find_layer(area, name)
     if not path.is_file() and name != kind:
-        held = sorted(file.stem for file in area.iterdir() if file.suffix in SUFFIXES)
+        held = sorted(file.stem for file in area.iterdir() if file.suffix.lower() in SUFFIXES)
         raise InputError([Finding(key, f"the area holds no layer {name!r}", suggest(name, held))])
     return load_layer(path, kind=kind)
 
@@ -217,7 +218,10 @@ def _projected(study: StudyFile, layers: Mapping[str, gpd.GeoDataFrame], where: 
         near = [layer.estimate_utm_crs().to_string() for layer in layers.values()]
         fix = f"give a projected one, here {near[-1]}" if near else "give a projected one"
         raise InputError([Finding(key, f"the CRS {named} is geographic: a degree is no distance", fix)])
-    return {kind: layer.to_crs(crs) for kind, layer in layers.items()}
+    projected = {kind: layer.to_crs(crs) for kind, layer in layers.items()}
+    # sound where they were drawn, they may still lie where lengths in the CRS of the study are wrong
+    raise_if_any(found for kind, layer in projected.items() for found in coordinate_findings(layer, f"{kind} layer"))
+    return projected
 
 
 def _distance(
