@@ -251,6 +251,7 @@ def _existence_rows(ledger: Ledger, data: xr.Dataset, recourse: xr.Dataset, full
     storage = recompute.is_storage(data)
     for name in ("charge", "discharge", "soc"):
         ledger.zero_where("stores alone charge and discharge", "(10)", full[name], ~storage)
+    ledger.zero_where("only what absorbs charges", "A.3", full.charge, ~recompute.can_absorb(data))
     ledger.zero_where("generators alone generate", "A.3", full.generation, ~recompute.is_generator(data))
     contracts = recompute.is_demand_response(data)
     ledger.zero_where("contracts alone shed load", "A.3", full.demand_response, ~contracts)
@@ -424,7 +425,7 @@ def report_quantities(data: xr.Dataset, recourse: xr.Dataset) -> xr.Dataset:
         where it has nothing to stabilise; ``share_stabilised`` (scenario), of the nodes with something to stabilise;
         ``charge_discharge_overlap`` (scenario) and ``unserved_unabsorbed_overlap`` (scenario), MWh;
         ``ramp_rows`` and ``ramp_rows_that_can_bind`` (fcm): rows (12) of fleets that may be sent, and those among
-        them where a module cannot cross its whole range of output (P, for a store 2 P) within the step.
+        them where a module cannot cross its whole range of output (P, for a store that absorbs 2 P) within the step.
     """
     ledger = Ledger(0.0)
     arranged = _arranged(ledger, data, recourse, _RECOURSE, False)
@@ -434,7 +435,7 @@ def report_quantities(data: xr.Dataset, recourse: xr.Dataset) -> xr.Dataset:
     step = data.step_length
     unserved = full.unserved_critical + full.unserved_flexible
     both = np.minimum(full.charge, full.discharge)
-    swing = data.power * (1 + data.stores)
+    swing = data.power * (1 + recompute.can_absorb(data))
     rows = (data.requirement > 0) & recompute.reaches(data).any("hub")
     binding = rows & (data.ramp * step < swing)
     others = {"scenario", "node", "time"}

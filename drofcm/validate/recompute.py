@@ -15,6 +15,7 @@ import xarray as xr
 __all__ = [
     "band_exceeded",
     "base_at_node",
+    "can_absorb",
     "cost_terms",
     "energy_terms",
     "first_stage_terms",
@@ -37,6 +38,11 @@ _SAME_INSTANT = 1e-9  # h; sums of step lengths such as 1/60 h are not exact
 def is_storage(data: xr.Dataset) -> xr.DataArray:
     """Technologies that charge and discharge, over ``fcm``."""
     return data["stores"] == 1
+
+
+def can_absorb(data: xr.Dataset) -> xr.DataArray:
+    """Stores that take power from the feeder, over ``fcm``; others deliver what they brought."""
+    return is_storage(data) & (data["absorbs"] == 1)
 
 
 def is_generator(data: xr.Dataset) -> xr.DataArray:
