@@ -22,7 +22,7 @@ from drofcm.core.errors import Finding
 from drofcm.core.units import check_quantities, labels_where
 from drofcm.data import CATALOGUE
 
-__all__ = ["check_catalogue", "is_demand_response", "is_generator", "is_storage"]
+__all__ = ["can_absorb", "check_catalogue", "is_demand_response", "is_generator", "is_storage"]
 
 _FLAGS: Final = ("stores", "absorbs", "travels")
 _TEXTS: Final = ("name", "source")
@@ -31,6 +31,15 @@ _TEXTS: Final = ("name", "source")
 def is_storage(data: xr.Dataset) -> xr.DataArray:
     """Whether a technology charges and discharges, bool over ``fcm``."""
     return (data["stores"] == 1).rename("is_storage")
+
+
+def can_absorb(data: xr.Dataset) -> xr.DataArray:
+    """Whether a technology can take power from the feeder, bool over ``fcm``: a store with ``absorbs``.
+
+    The one rule for dispatch, requirement, minimal fleets and cover rows: a store without it brings energy and
+    delivers it, and is never charged.
+    """
+    return ((data["stores"] == 1) & (data["absorbs"] == 1)).rename("can_absorb")
 
 
 def is_generator(data: xr.Dataset) -> xr.DataArray:

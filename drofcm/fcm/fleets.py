@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from drofcm.fcm.catalogue import is_storage
+from drofcm.fcm.catalogue import can_absorb, is_storage
 from drofcm.fcm.requirement import step_end
 
 __all__ = ["minimal_fleets"]
@@ -101,11 +101,11 @@ class _Need:
         self._most *= self._available.any(axis=-1)
         self._length = data["step_length"].values
         self._power = data["power"].values
-        self._absorbed_power = (data["power"] * data["absorbs"]).values
+        self._absorbed_power = (data["power"] * can_absorb(data)).values
         # a store gives at most what it holds when full, and at most what it brought plus what it took up on the way
         self._full = xr.where(storage, data["eta_discharge"] * data["energy"], data["energy"]).values
         self._brought = (self._full * xr.where(storage, data["initial_soc"], 1.0)).values
-        self._absorbs = (storage & (data["absorbs"] > 0)).values
+        self._absorbs = can_absorb(data).values
         self._capacity = data["energy"].values
         self._eta = data["eta_charge"].values, data["eta_discharge"].values
         follow = data["node_energised"] * np.minimum(data["supply_headroom"], data["supply_ramp"] * step_end(data))

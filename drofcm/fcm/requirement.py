@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from drofcm.core.units import Quantity
-from drofcm.fcm.catalogue import is_storage
+from drofcm.fcm.catalogue import can_absorb, is_storage
 
 __all__ = ["MARGIN", "arrival_time", "imbalance", "requirement", "step_end", "supply_follow_up"]
 
@@ -104,7 +104,7 @@ def requirement(data: xr.Dataset, margin: float = 1.25) -> xr.DataArray:
         "surge": data["energy"] * xr.where(storage, data["initial_soc"] * data["eta_discharge"], 1.0),
         "drop": data["energy"] * xr.where(storage, (1 - data["initial_soc"]) / data["eta_charge"], 1.0),
     }
-    allowed = {"surge": xr.ones_like(data["absorbs"]), "drop": data["absorbs"]}
+    allowed = {"surge": xr.ones_like(data["absorbs"]), "drop": can_absorb(data)}
     horizon = float(data["step_length"].sum())
     arrival = arrival_time(data).min("hub")
     in_time = data["stabilise_within"]

@@ -103,13 +103,17 @@ def send(m: Stage, data: xr.Dataset) -> None:
 
 
 def run_storage(m: Stage, data: xr.Dataset) -> None:
-    """Batteries and long-duration storage: (10) and (11); the state of charge stands at the end of the step."""
+    """Batteries and long-duration storage: (10) and (11); the state of charge stands at the end of the step.
+
+    A store that does not absorb takes no power from the feeder: it delivers what it brought.
+    """
     here = data.fleet & data.is_storage
-    charge = m.nonnegative("charge", over="node fcm time", where=here)
+    charge = m.nonnegative("charge", over="node fcm time", where=here & data.can_absorb)
     discharge = m.nonnegative("discharge", over="node fcm time", where=here)
     soc = m.nonnegative("soc", over="node fcm time", where=here)
     n = m["arrived"]
-    stored = data.step_length * (data.eta_charge * charge - discharge / data.eta_discharge)
+    # what cannot take power from the feeder never charges
+    stored = data.step_length * ((data.eta_charge * charge).fillna(0) - discharge / data.eta_discharge)
     brought = data.initial_soc * data.energy * (n - before(n))
     m.subject_to("soc", soc == before(soc) + stored + brought, where=data.fleet_in_time & data.is_storage)  # (10)
     m.subject_to("soc_limit", soc <= data.energy * n, where=data.fleet_in_time & data.is_storage)  # (11)

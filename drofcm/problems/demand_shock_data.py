@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from drofcm.core.dims import UNCERTAIN
-from drofcm.fcm.catalogue import is_demand_response, is_generator, is_storage
+from drofcm.fcm.catalogue import can_absorb, is_demand_response, is_generator, is_storage
 from drofcm.fcm.fleets import minimal_fleets
 from drofcm.fcm.requirement import arrival_time, imbalance, requirement, step_end
 from drofcm.network.screening import binding_flow_rows, binding_voltage_rows, polygon
@@ -81,9 +81,10 @@ def derive(data: xr.Dataset, *, cover_rows: bool = True) -> xr.Dataset:
         flexible_part=(total - data["critical_load"]).clip(min=0),
         cover_surge=cover * (balance - follow_limit - band).clip(min=0),
         cover_drop=cover * (-balance - follow_limit - band).clip(min=0),
-        # a store can swing from full charge to full discharge
-        ramp_binds=data["ramp"] * data["step_length"] < data["power"] * xr.where(is_storage(data), 2, 1),
+        # a store that absorbs can swing from full charge to full discharge
+        ramp_binds=data["ramp"] * data["step_length"] < data["power"] * xr.where(can_absorb(data), 2, 1),
         is_storage=is_storage(data),
+        can_absorb=can_absorb(data),
         is_generator=is_generator(data),
         is_demand_response=is_demand_response(data),
         node_energised=at_node["energised"],

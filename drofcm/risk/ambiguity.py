@@ -17,7 +17,7 @@ import numpy as np
 import xarray as xr
 
 from drofcm.core.dims import SCENARIO
-from drofcm.core.errors import Finding, raise_if_any
+from drofcm.core.errors import Finding, InputError, raise_if_any, shorten
 from drofcm.risk.distance import distance_blocks, features
 from drofcm.risk.moments import conditions
 from drofcm.risk.sets import (
@@ -129,6 +129,10 @@ def describe(ambiguity: AmbiguitySet, probability: xr.DataArray) -> dict[str, fl
         if isinstance(own, Wasserstein):
             assert own.distance is not None
             origin = own.distance.indexes[REFERENCE]
+            odd = own.distance.indexes[SCENARIO].symmetric_difference(probability.indexes[SCENARIO])
+            if len(odd):
+                what = f"was made for other scenarios than the probabilities: {shorten(odd.tolist())} on one side only"
+                raise InputError([Finding(str(own), what, "bind the set to the data of this program")])
             p = probability.sel({SCENARIO: origin}).values
             between = own.distance.sel({SCENARIO: origin}).transpose(REFERENCE, SCENARIO).values
             mean = float(p @ (between @ p))
@@ -141,7 +145,11 @@ def describe(ambiguity: AmbiguitySet, probability: xr.DataArray) -> dict[str, fl
 def _nominal_probability(data: xr.Dataset) -> xr.DataArray:
     """Nominal probability of labelled data, (scenario); equally likely where none is given."""
     if "probability" in data:
-        return data["probability"].reset_coords(drop=True).astype(float)
+        probability = data["probability"].reset_coords(drop=True)
+        if probability.dtype.kind not in "biuf":
+            what = f"must be numbers, is of type {probability.dtype}"
+            raise InputError([Finding("data['probability']", what, "give numbers that sum to 1")])
+        return probability.astype(float)
     count = data.sizes[SCENARIO]
     return xr.DataArray(np.full(count, 1 / count), coords={SCENARIO: data.indexes[SCENARIO]}, dims=SCENARIO)
 

@@ -5,6 +5,8 @@ Scenarios of probability zero stay there. ``value`` is what nature maximises the
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import brentq
@@ -14,6 +16,8 @@ __all__ = ["entropy_ball", "euclidean_ball"]
 Vector = npt.NDArray[np.float64]
 
 _ROUNDING = 1e-13
+_LOG_RANGE = 600.0
+"""Natural logarithm of the largest step or temperature that is tried; its exponential is still a number."""
 
 
 def entropy_ball(value: Vector, probability: Vector, radius: float) -> Vector:
@@ -23,33 +27,41 @@ def entropy_ball(value: Vector, probability: Vector, radius: float) -> Vector:
     2013, theorem 4); if even the worst scenarios alone lie within, p' is p on them.
     """
     possible = probability > 0
-    p, f = probability[possible], value[possible]
+    p, f = probability[possible] / probability.sum(), value[possible]
     spread = float(np.ptp(f))
     if radius == 0 or spread == 0:
         return probability.copy()
     f = (f - f.max()) / spread
     worst = p[f == 0].sum()
-    if -np.log(worst) <= radius:
+    if -np.log(worst) <= radius * (1 + _ROUNDING):
         chosen = np.where(f == 0, p / worst, 0.0)
     else:
-        below, above = -1.0, 1.0
-        while _entropy(f, p, below)[0] < radius:
-            below -= 2.0
-        while _entropy(f, p, above)[0] > radius:
-            above += 2.0
-        root = brentq(lambda log: _entropy(f, p, log)[0] - radius, below, above, xtol=1e-15, rtol=1e-15)
-        chosen = _entropy(f, p, float(root))[1]
+        root = _crossing(lambda log: _entropy(f, p, log)[0] - radius)
+        chosen = _entropy(f, p, root)[1]
     full = np.zeros(len(probability))
     full[possible] = chosen
     return full
 
 
+def _crossing(falling: Callable[[float], float]) -> float:
+    """Where a function of a logarithm that falls from above zero to below it passes zero."""
+    below, above = -1.0, 1.0
+    while below > -_LOG_RANGE and falling(below) <= 0:
+        below -= 2.0
+    while above < _LOG_RANGE and falling(above) >= 0:
+        above += 2.0
+    if falling(below) <= 0 or falling(above) >= 0:
+        # within rounding of one end
+        return below if falling(below) <= 0 else above
+    return float(brentq(falling, below, above, xtol=1e-15, rtol=1e-15))
+
+
 def _entropy(f: Vector, p: Vector, log_temperature: float) -> tuple[float, Vector]:
     exponent = f / np.exp(log_temperature)
-    tilted = p * np.exp(exponent)
-    total = tilted.sum()
-    tilted = tilted / total
-    return float(tilted @ exponent - np.log(total)), tilted
+    # exact to the last digits also where the temperature is high and everything nearly cancels
+    more = p @ np.expm1(exponent)
+    tilted = p * np.exp(exponent) / (1 + more)
+    return float(tilted @ exponent - np.log1p(more)), tilted
 
 
 def euclidean_ball(value: Vector, probability: Vector, radius: float) -> Vector:
@@ -60,21 +72,21 @@ def euclidean_ball(value: Vector, probability: Vector, radius: float) -> Vector:
     Kapelevich 2018, algorithm 1).
     """
     possible = probability > 0
-    p, f = probability[possible], value[possible]
+    p, f = probability[possible] / probability.sum(), value[possible]
     spread = float(np.ptp(f))
     if radius == 0 or spread == 0:
         return probability.copy()
     f = (f - f.max()) / spread
-    top = f == 0
-    chosen = np.where(top, p + (1 - p[top].sum()) / top.sum(), 0.0)
-    if np.linalg.norm(chosen - p) > radius:
-        below, above = -1.0, 1.0
-        while _norm_at(f, p, below) > radius:
-            below -= 2.0
-        while _norm_at(f, p, above) < radius:
-            above += 2.0
-        root = brentq(lambda log: _norm_at(f, p, log) - radius, below, above, xtol=1e-13, rtol=1e-13)
-        chosen = _on_support(f, p, radius, _projected(p + np.exp(root) * f) > 0)
+    away = f - f.mean()
+    short = p + radius * away / np.linalg.norm(away)
+    if short.min() >= 0:
+        chosen = short
+    else:
+        top = f == 0
+        chosen = np.where(top, p + (1 - p[top].sum()) / top.sum(), 0.0)
+        if np.linalg.norm(chosen - p) > radius * (1 + _ROUNDING):
+            root = _crossing(lambda log: _norm_at(f, p, -log) - radius)
+            chosen = _on_support(f, p, radius, _projected(p + np.exp(-root) * f) > 0)
     full = np.zeros(len(probability))
     full[possible] = chosen
     return full

@@ -95,7 +95,7 @@ def conditions(
     raise_if_any(findings)
     rows: list[tuple[str, Vector, float, float]] = []
     for own in known.values():
-        if isinstance(mean, int | float):
+        if mean is not None and not isinstance(mean, Mapping):
             rows += _mean_rows(own, -mean * own.deviation, mean * own.deviation)
         elif own.name in bands:
             rows += _absolute_mean_rows(own, bands[own.name], findings)

@@ -77,9 +77,7 @@ def reachable(ambiguity: AmbiguitySet, probability: xr.DataArray) -> npt.NDArray
         case TotalVariation():
             return p > 0 if ambiguity.radius == 0 else np.ones(len(p), dtype=bool)
         case Wasserstein():
-            _, cost, allowed = moves(ambiguity, probability)
-            possible = allowed if ambiguity.radius > 0 else allowed & (cost == 0)
-            return np.asarray(possible.any(axis=0))
+            return np.asarray(moves(ambiguity, probability)[2].any(axis=0))
         case Moments() | Intersection() | ProbabilityBox():
             check_not_empty(ambiguity, probability)
             return reachable_by_program(polytope(ambiguity, probability))

@@ -19,7 +19,7 @@ import xarray as xr
 from scipy.optimize import linprog
 
 from drofcm.core.dims import SCENARIO
-from drofcm.core.errors import Finding, InputError, shorten
+from drofcm.core.errors import Finding, InputError, SolveError, shorten
 from drofcm.risk.ambiguity import (
     REFERENCE,
     AmbiguitySet,
@@ -35,6 +35,11 @@ from drofcm.risk.ambiguity import (
 __all__ = ["Polytope", "box", "check_not_empty", "maximise", "moves", "polytope", "reachable_by_program"]
 
 Vector = npt.NDArray[np.float64]
+
+_DEAREST = 1e15
+"""A move that costs so many budgets can carry no mass that counts; HiGHS takes no larger coefficient."""
+_MOST_BUDGETS = 1e6
+_SMALLEST = 1e-300
 
 _TIGHT = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10}
 
@@ -121,12 +126,15 @@ def _(ambiguity: Moments, probability: xr.DataArray) -> Polytope:
     _check_labels(ambiguity, own.function, probability)
     function = own.function.sel({SCENARIO: probability.indexes[SCENARIO]}).transpose(SCENARIO, ...).values
     count = len(function)
-    rows = np.vstack([np.ones((1, count)), function.T, -function.T])
+    # a side that no mean of the function can reach is no row: limits without end are large numbers
+    above = own.upper.values < function.max(axis=0)
+    below = own.lower.values > function.min(axis=0)
+    rows = np.vstack([np.ones((1, count)), function.T[above], -function.T[below]])
     return Polytope(
         base=np.zeros(count),
         movement=sp.csr_array(sp.eye_array(count)),
         rows=sp.csr_array(rows),
-        limit=np.concatenate([[1.0], own.upper.values, -own.lower.values]),
+        limit=np.concatenate([[1.0], own.upper.values[above], -own.lower.values[below]]),
         equal=np.arange(len(rows)) == 0,
     )
 
@@ -134,17 +142,21 @@ def _(ambiguity: Moments, probability: xr.DataArray) -> Polytope:
 @polytope.register
 def _(ambiguity: Wasserstein, probability: xr.DataArray) -> Polytope:
     origin, cost, allowed = moves(ambiguity, probability)
-    budget = ambiguity.radius**ambiguity.order
+    allowed &= cost < _DEAREST
+    # the dearest move costs 1, or the budget is a millionth: neither vanishes beside the other
+    largest = float(cost[allowed].max(initial=0.0))
+    scale = min(largest, _MOST_BUDGETS) or 1.0
     row, target = np.nonzero(allowed)
     count, moved = len(probability), len(row)
     column = np.arange(moved)
     of_origin = sp.csr_array((np.ones(moved), (row, column)), shape=(len(origin), moved))
-    spent = sp.csr_array(cost[row, target].astype(float)[None, :])
+    spent = sp.csr_array(cost[row, target].astype(float)[None, :] / scale)
     return Polytope(
         base=np.zeros(count),
         movement=sp.csr_array((np.ones(moved), (target, column)), shape=(count, moved)),
         rows=sp.csr_array(sp.vstack([of_origin, spent])),
-        limit=np.concatenate([probability.values[origin], [budget]]),
+        # no plan spends more than its dearest move
+        limit=np.concatenate([probability.values[origin], [min(1.0, max(largest, _SMALLEST)) / scale]]),
         equal=np.arange(len(origin) + 1) < len(origin),
     )
 
@@ -179,10 +191,14 @@ def moves(
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.floating], npt.NDArray[np.bool_]]:
     """Where mass is, what moving it costs, and where it may go.
 
+    Costs are in shares of the budget, so that they mean the same in every unit of distance and no power of a large or
+    small distance overflows or vanishes: a plan may spend 1.
+
     Returns
     -------
     numpy.ndarray, numpy.ndarray, numpy.ndarray
-        Positions of the R scenarios with probability; distance^order, (R x S); whether the move is allowed, (R x S).
+        Positions of the R scenarios with probability; (distance / radius)^order, (R x S); whether the move is allowed,
+        (R x S). With a radius of 0 only moves over no distance are.
     """
     require_bound(ambiguity)
     distance = ambiguity.distance
@@ -194,9 +210,7 @@ def moves(
     if len(lacking):
         what = f"scenario {shorten(lacking)} has probability and is no reference of the distances"
         raise InputError([Finding(str(ambiguity), what, "give distances from every scenario with probability")])
-    cost = _arranged(distance, index[origin], index)
-    if ambiguity.order != 1:
-        cost = cost**ambiguity.order
+    cost = _shares(_arranged(distance, index[origin], index), ambiguity)
     allowed = np.isfinite(cost)
     if ambiguity.support is not None:
         stray = [label for label in ambiguity.support if label not in index]
@@ -206,6 +220,16 @@ def moves(
         allowed &= index.isin(list(ambiguity.support))
         allowed[np.arange(len(origin)), origin] = True
     return origin, cost, allowed
+
+
+def _shares(distance: npt.NDArray[np.floating], ambiguity: Wasserstein) -> npt.NDArray[np.floating]:
+    if ambiguity.radius == 0:
+        return np.where(distance == 0, distance, np.inf)
+    # what overflows is dearer than any mass can pay
+    with np.errstate(over="ignore", under="ignore"):
+        radius = max(ambiguity.radius, float(np.finfo(distance.dtype).tiny))
+        share: npt.NDArray[np.floating] = distance / distance.dtype.type(radius)
+        return share if ambiguity.order == 1 else share**ambiguity.order
 
 
 def _arranged(distance: xr.DataArray, origin: object, index: object) -> npt.NDArray[np.floating]:
@@ -249,7 +273,7 @@ def maximise(shape: Polytope, value: Vector) -> Vector | None:
     if found.status == 2:
         return None
     if not found.success:
-        raise RuntimeError(f"worst-case probabilities: {found.message}")
+        raise SolveError(f"worst-case probabilities: {found.message}")
     chosen = np.maximum(shape.base + shape.movement @ found.x, 0)
     scaled: Vector = chosen / chosen.sum()
     return scaled
@@ -299,7 +323,7 @@ def reachable_by_program(shape: Polytope) -> npt.NDArray[np.bool_]:
         upper=np.concatenate([np.full(width + 1, np.inf), np.ones(count)]),
     )
     if not found.success:
-        raise RuntimeError(f"support of the ambiguity set: {found.message}")
+        raise SolveError(f"support of the ambiguity set: {found.message}")
     reached: npt.NDArray[np.bool_] = found.x[-count:] > 0.5
     return reached
 

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linprog
 
+from drofcm.core.errors import SolveError
 from drofcm.risk.nature import Nature
 
 __all__ = ["Tail", "cvar_weights", "value_at_risk", "worst_distribution"]
@@ -82,13 +83,13 @@ def worst_distribution(cost: Vector, expectation: float, tails: tuple[Tail, ...]
         Answers with the worst distribution for values that do not fall where costs rise.
     """
     spread = float(np.ptp(cost))
-    if spread == 0:
-        return nature(cost)
-    # between 0 and 1, so that tolerances mean the same whatever the unit
-    unit = (cost - cost.min()) / spread
-    if not tails:
+    # costs between 0 and 1 and weights that sum to 1, so that tolerances mean the same whatever the unit
+    unit = (cost - cost.min()) / (spread or 1.0)
+    if spread == 0 or not tails:
         return nature(unit)
-    return _Search(unit, expectation, tails, nature).run()
+    total = expectation + sum(tail.weight for tail in tails)
+    shares = tuple(Tail(tail.weight / total, tail.alpha) for tail in tails)
+    return _Search(unit, expectation / total, shares, nature).run()
 
 
 class _Search:
@@ -98,7 +99,6 @@ class _Search:
         self._cost, self._expectation, self._tails, self._nature = cost, expectation, tails, nature
         self._weight = np.array([tail.weight for tail in tails])
         self._left = np.array([1 - tail.alpha for tail in tails])
-        self._scale = expectation + float(self._weight.sum())
         self._planes: list[_Tangent] = []
         self._upper, self._lower = np.inf, -np.inf
         self._best: Vector = cost
@@ -110,17 +110,17 @@ class _Search:
         for corner in (np.zeros(len(self._tails)), np.ones(len(self._tails))):
             self._look(corner)
         for _ in range(_ITERATIONS):
-            if self._upper - self._lower <= _GAP * self._scale:
+            if self._upper - self._lower <= _GAP:
                 return self._best
             at, share = self._lowest()
             self._take(np.tensordot(share, [plane.answer for plane in self._planes], axes=1))
             if any(np.array_equal(at, plane.at) for plane in self._planes):
                 break
             self._look(at)
-        if self._upper - self._lower <= _ACCEPTED * self._scale:
+        if self._upper - self._lower <= _ACCEPTED:
             return self._best
-        raise RuntimeError(
-            f"worst-case probabilities are known to {(self._upper - self._lower) / self._scale:.2e} of the costs' "
+        raise SolveError(
+            f"worst-case probabilities are known to {self._upper - self._lower:.2e} of the costs' "
             f"spread only, after {len(self._planes)} tangents"
         )
 
@@ -164,7 +164,7 @@ class _Search:
             options={"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10},
         )
         if not found.success:
-            raise RuntimeError(f"worst-case probabilities: {found.message}")
+            raise SolveError(f"worst-case probabilities: {found.message}")
         share = np.maximum(-found.ineqlin.marginals, 0)
         return found.x[:count], share / share.sum()
 

@@ -253,6 +253,8 @@ class ProbabilityBox(AmbiguitySet):
             legal = (array >= 0) & (array <= 1)
             if not bool(legal.all()):
                 raise ValueError(f"ProbabilityBox: {name} must lie in [0, 1], got {_listed(array, ~legal)}")
+            if array.dims and (SCENARIO not in array.indexes or not array.indexes[SCENARIO].is_unique):
+                raise ValueError(f"ProbabilityBox: {name} must have unique labels of {SCENARIO!r}")
         low, high = xr.DataArray(self.lower), xr.DataArray(self.upper)
         if low.dims and high.dims and set(low.indexes[SCENARIO]) != set(high.indexes[SCENARIO]):
             raise ValueError("ProbabilityBox: lower and upper must have the same scenarios")

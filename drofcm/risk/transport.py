@@ -56,7 +56,7 @@ class Transport:
     def __init__(self, ambiguity: Wasserstein, probability: xr.DataArray, cost: Vector) -> None:
         origin, distance, allowed = moves(ambiguity, probability)
         self._mass = probability.values[origin]
-        self._budget = float(ambiguity.radius**ambiguity.order)
+        self._budget = 1.0  # costs are shares of it
         self._count = len(cost)
         self._target, self._cost, self._start = _useful(distance, allowed, cost)
         self._row = np.repeat(np.arange(len(origin)), np.diff(np.append(self._start, len(self._target))))

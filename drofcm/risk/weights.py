@@ -14,6 +14,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from drofcm.core.dims import SCENARIO
+from drofcm.core.errors import Finding, InputError, shorten
 from drofcm.risk.ambiguity import AmbiguitySet, Nominal
 from drofcm.risk.measures import CVaR, Expectation, RiskMeasure, WeightedSum, as_sum
 from drofcm.risk.nature import nature, reachable
@@ -92,10 +93,10 @@ def worst_case(
     risk: RiskMeasure, ambiguity: AmbiguitySet, cost: xr.DataArray, probability: xr.DataArray
 ) -> tuple[xr.DataArray, xr.DataArray]:
     """Both, for one search: `worst_case_weights` and `worst_case_probability`."""
-    check_probability(probability)
+    probability = _of_scenarios(probability, cost)
     if bool(cost.isnull().any()):
-        raise ValueError(f"cost is NaN at scenario {cost[SCENARIO].values[cost.isnull().values].tolist()}")
-    probability, cost = xr.align(probability, cost, join="exact")
+        labels = cost[SCENARIO].values[cost.isnull().values].tolist()
+        raise InputError([Finding("cost", f"cost is NaN at scenario {shorten(labels)}", "every scenario has a cost")])
     measure = as_sum(risk)
     chosen = _worst_probability(measure, ambiguity, cost, probability)
     weights = np.zeros(len(chosen))
@@ -106,6 +107,22 @@ def worst_case(
         cost.copy(data=weights).rename("risk_weight"),
         probability.copy(data=chosen).rename("worst_case_probability"),
     )
+
+
+def _of_scenarios(probability: xr.DataArray, cost: xr.DataArray) -> xr.DataArray:
+    """The probabilities in the order of the costs: matched by label, never by position."""
+    try:
+        check_probability(probability)
+    except ValueError as error:
+        raise InputError([Finding("probability", str(error))]) from None
+    ours, theirs = probability.indexes.get(SCENARIO), cost.indexes.get(SCENARIO)
+    if ours is None or theirs is None or ours.equals(theirs):
+        return xr.align(probability, cost, join="exact")[0]
+    odd = ours.symmetric_difference(theirs)
+    if len(odd) or len(ours) != len(theirs):
+        what = f"has other scenarios than the probabilities: {shorten(odd.tolist())} on one side only"
+        raise InputError([Finding("cost", what, "give one cost for each scenario")])
+    return probability.sel({SCENARIO: theirs})
 
 
 def _worst_probability(

@@ -15,6 +15,7 @@ import xarray as xr
 __all__ = [
     "band_exceeded",
     "base_at_node",
+    "can_absorb",
     "cost_terms",
     "energy_terms",
     "first_stage_terms",
@@ -37,6 +38,11 @@ _SAME_INSTANT = 1e-9  # h; sums of step lengths such as 1/60 h are not exact
 def is_storage(data: xr.Dataset) -> xr.DataArray:
     """Technologies that charge and discharge, over ``fcm``."""
     return data["stores"] == 1
+
+
+def can_absorb(data: xr.Dataset) -> xr.DataArray:
+    """Stores that take power from the feeder, over ``fcm``; others deliver what they brought."""
+    return is_storage(data) & (data["absorbs"] == 1)
 
 
 def is_generator(data: xr.Dataset) -> xr.DataArray:
@@ -161,25 +167,25 @@ def time_to_stable(data: xr.Dataset, recourse: xr.Dataset, tolerance: float = 1e
 
 
 def risk_by_sorting(
-    cost: np.ndarray, probability: np.ndarray, risk: Mapping[str, Any], possible: np.ndarray | None = None
-) -> tuple[float, float]:
-    """Value of the measure and sum of its weights: CVaR as the mean of the worst ``1 - alpha`` of the probability.
+    cost: np.ndarray, probability: np.ndarray, risk: Mapping[str, Any], dearest: int | None = None
+) -> float:
+    """Value of the measure under a distribution: CVaR as the mean of the worst ``1 - alpha`` of the probability.
 
-    The worst case is that of the scenarios that are ``possible``, by default those with probability.
+    The worst case is the cost of the scenario ``dearest``, by default the dearest of those with probability.
     """
-    possible = probability > 0 if possible is None else possible
     unknown = set(risk) - {"expectation", "cvar", "worst_case"}
     if unknown:
         raise ValueError(f"unknown key of risk: {sorted(unknown)}; known: expectation, cvar, worst_case")
+    worst = float(cost[probability > 0].max() if dearest is None else cost[dearest])
     order = np.argsort(-cost)
-    worst, share = cost[order], probability[order]
-    value = risk.get("expectation", 0.0) * float(cost @ probability)
-    total = risk.get("expectation", 0.0) + risk.get("worst_case", 0.0)
-    value += risk.get("worst_case", 0.0) * float(cost[possible].max())
+    falling, share = cost[order], probability[order]
+    value = risk.get("expectation", 0.0) * float(cost @ probability) + risk.get("worst_case", 0.0) * worst
     for alpha, weight in risk.get("cvar", ()):
         tail = 1.0 - alpha
+        if tail == 0:
+            value += weight * worst
+            continue
         before = np.concatenate([[0.0], np.cumsum(share)[:-1]])
         taken = np.clip(tail - before, 0.0, share)
-        value += weight * float(worst @ taken) / tail
-        total += weight
-    return value, total
+        value += weight * float(falling @ taken) / tail
+    return float(value)

@@ -1,7 +1,14 @@
-"""Whether the distribution that nature is said to pick lies in its ambiguity set, from the definition of the set."""
+"""What a solution says of the worst case, judged by the definition of its ambiguity set and of its risk measure.
+
+Three statements, none of which asks the functions that gave the answer: the distribution that nature is said to pick
+lies in the set; no distribution of the set is worse (`drofcm.validate.worst_bound`); and the risk weights are weights
+that the measure can have under that distribution.
+"""
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,8 +17,8 @@ import scipy.sparse as sp
 import xarray as xr
 from scipy.optimize import linprog
 
-from drofcm.risk.ambiguity import (
-    REFERENCE,
+from drofcm.core.dims import SCENARIO
+from drofcm.risk.sets import (
     AmbiguitySet,
     Intersection,
     KullbackLeibler,
@@ -23,12 +30,20 @@ from drofcm.risk.ambiguity import (
     Wasserstein,
 )
 from drofcm.validate.ledger import Ledger
+from drofcm.validate.polyhedral_bound import allowed_moves
+from drofcm.validate.terms import Terms
+from drofcm.validate.worst_bound import largest_probability, worst_bound
 
-__all__ = ["enter_distribution", "transport_cost"]
+__all__ = ["dearest_possible", "enter_distribution", "enter_weights", "terms_of", "transport_cost", "worst_value"]
 
 Vector = npt.NDArray[np.float64]
 
 _EQUATION = "B"
+_POSSIBLE = 1e-9
+"""Probability from which a scenario counts as possible in a set that only a program can tell it of."""
+
+
+# ---- the distribution -----------------------------------------------------------------------------------------------
 
 
 def enter_distribution(
@@ -36,83 +51,204 @@ def enter_distribution(
 ) -> None:
     """Enter that worst-case probabilities are a distribution, and one of the set.
 
+    Limits are judged as shares of themselves: a radius of 1e-6 is not lost in a tolerance of 1e-5.
+
     Parameters
     ----------
     ledger
         Takes the checks.
     ambiguity
-        A bound set.
+        A set with its figures.
     probability, chosen
         Nominal and worst-case probability, (scenario), in the same order.
     """
-    ledger.at_least("worst-case probabilities are not negative", _EQUATION, chosen, 0.0)
+    # in units of an even probability, so that many scenarios do not hide what happens to one
+    count = len(probability)
+    ledger.at_least("worst-case probabilities are not negative", _EQUATION, chosen * count, 0.0)
     ledger.equal("worst-case probabilities sum to 1", _EQUATION, chosen.sum(), xr.DataArray(1.0))
     check = f"worst case lies in: {ambiguity}"
+    apart = chosen - probability
     match ambiguity:
         case Intersection():
             for own in ambiguity.sets:
                 enter_distribution(ledger, own, probability, chosen)
         case Nominal():
-            ledger.equal(check, _EQUATION, chosen, probability)
+            ledger.equal(check, _EQUATION, chosen * count, probability * count)
         case TotalVariation():
-            ledger.at_most(check, _EQUATION, abs(chosen - probability).sum() / 2, ambiguity.radius)
+            _within(ledger, check, float(abs(apart).sum() / 2), ambiguity.radius)
         case ProbabilityBox():
             lower, upper = (xr.DataArray(side) for side in (ambiguity.lower, ambiguity.upper))
-            ledger.at_least(check, _EQUATION, chosen, lower.broadcast_like(chosen))
-            ledger.at_most(check, _EQUATION, chosen, upper.broadcast_like(chosen))
+            ledger.at_least(check, _EQUATION, chosen * count, lower.broadcast_like(chosen) * count)
+            ledger.at_most(check, _EQUATION, chosen * count, upper.broadcast_like(chosen) * count)
         case Moments():
             assert ambiguity.conditions is not None
-            moment = xr.dot(ambiguity.conditions.function, chosen, dim="scenario")
+            moment = xr.dot(ambiguity.conditions.function, chosen, dim=SCENARIO)
             ledger.at_least(check, _EQUATION, moment, ambiguity.conditions.lower)
             ledger.at_most(check, _EQUATION, moment, ambiguity.conditions.upper)
         case ModifiedChiSquared():
-            ledger.at_most(check, _EQUATION, ((chosen - probability) ** 2).sum() ** 0.5, ambiguity.radius)
+            ledger.zero_where(check, _EQUATION, chosen * count, probability == 0)
+            _within(ledger, check, float((apart**2).sum() ** 0.5), ambiguity.radius)
         case KullbackLeibler():
             share = (chosen / probability.where(probability > 0)).where(chosen > 0, 1.0)
-            ledger.at_most(check, _EQUATION, (chosen * np.log(share)).sum(skipna=False), ambiguity.radius)
+            _within(ledger, check, float((chosen * np.log(share)).sum(skipna=False)), ambiguity.radius)
         case Wasserstein():
-            spent = transport_cost(ambiguity, probability.values, chosen.values, probability.indexes["scenario"])
-            ledger.at_most(check, _EQUATION, xr.DataArray(spent), float(ambiguity.radius**ambiguity.order))
+            spent = transport_cost(ambiguity, probability, chosen)
+            _within(ledger, check, spent, ambiguity.radius)
         case _:
             ledger.fail(check, _EQUATION, "no definition is known")
 
 
-def transport_cost(ambiguity: Wasserstein, probability: Vector, chosen: Vector, scenario: Any) -> float:
-    """Least cost of moving one distribution to the other, by the linear program of the definition.
+def _within(ledger: Ledger, check: str, found: float, radius: float) -> None:
+    """A distance is at most a radius, as a share of it; nothing moves where the radius is 0."""
+    ledger.at_most(check, _EQUATION, xr.DataArray(found / radius if radius > 0 else found), float(radius > 0))
+
+
+def transport_cost(ambiguity: Wasserstein, probability: xr.DataArray, chosen: xr.DataArray) -> float:
+    """Distance of the set's order from one distribution to the other, by the linear program of the definition.
 
     What stays in place is left out first, which is a plan, though not always the best one; the whole program is
-    solved only if that plan exceeds the budget.
+    solved only if that plan exceeds the radius. Infinite where nothing leads from one to the other.
     """
-    distance = ambiguity.distance
-    assert distance is not None
-    gained = np.maximum(chosen - probability, 0)
-    cost = _least(ambiguity, np.maximum(probability - chosen, 0), gained, scenario)
-    if cost > ambiguity.radius**ambiguity.order:
-        cost = min(cost, _least(ambiguity, probability, chosen, scenario))
-    return cost
+    given, taken = probability.values, np.maximum(chosen.values, 0.0)
+    # moves in units of the radius: powers of large or small distances neither overflow nor vanish
+    origin, cost = allowed_moves(ambiguity, probability)
+    whole = np.full((len(given), len(taken)), np.inf)
+    whole[origin] = cost
+    moved = _least(whole, np.maximum(given - taken, 0.0), np.maximum(taken - given, 0.0))
+    if moved > 1:
+        moved = min(moved, _least(whole, given, taken))
+    if not np.isfinite(moved):
+        return np.inf
+    return float(moved ** (1 / ambiguity.order) * ambiguity.radius)
 
 
-def _least(ambiguity: Wasserstein, given: Vector, taken: Vector, scenario: Any) -> float:
-    assert ambiguity.distance is not None
-    rows, columns = np.flatnonzero(given > 0), np.flatnonzero(taken > 0)
-    if not len(rows) or not len(columns):
+def _least(cost: Vector, given: Vector, taken: Vector) -> float:
+    """Least cost of moving what is given to where it is taken, (from, to)."""
+    total = float(taken.sum())
+    if given.sum() <= 1e-15 or total <= 1e-15:
         return 0.0
-    between = ambiguity.distance.sel({REFERENCE: scenario[rows], "scenario": scenario[columns]})
-    cost = between.transpose(REFERENCE, "scenario").values.astype(float) ** ambiguity.order
-    if ambiguity.support is not None:
-        closed = ~scenario[columns].isin(list(ambiguity.support))
-        cost = np.where(closed[None, :] & (rows[:, None] != columns[None, :]), np.inf, cost)
-    moves = np.argwhere(np.isfinite(cost))
+    rows, columns = np.flatnonzero(given > 0), np.flatnonzero(taken > 0)
+    between = cost[np.ix_(rows, columns)]
+    moves = np.argwhere(np.isfinite(between))
     count = len(moves)
     of_row = sp.csr_array((np.ones(count), (moves[:, 0], np.arange(count))), shape=(len(rows), count))
     of_column = sp.csr_array((np.ones(count), (moves[:, 1], np.arange(count))), shape=(len(columns), count))
-    # both sides sum to the same up to rounding, which must not make the program infeasible
-    amount = given[rows] / given.sum() * taken.sum()
+    # shares of what is moved: little mass is not lost in a tolerance, and both sides sum to 1
+    unit = between[moves[:, 0], moves[:, 1]]
+    largest = float(unit.max(initial=0.0)) or 1.0
     solve: Any = linprog
     found = solve(
-        cost[moves[:, 0], moves[:, 1]],
+        unit / largest,
         A_eq=sp.vstack([of_row, of_column[:-1]]),
-        b_eq=np.concatenate([amount, taken[columns][:-1]]),
+        b_eq=np.concatenate([given[rows] / given.sum(), taken[columns][:-1] / total]),
         method="highs",
     )
-    return float(found.fun) if found.success else np.inf
+    return float(found.fun) * largest * total if found.success else np.inf
+
+
+# ---- the value ------------------------------------------------------------------------------------------------------
+
+
+def terms_of(risk: Mapping[str, Any]) -> Terms:
+    """Mean and CVaR of a measure in plain numbers, limits of CVaR as what they are; the worst case stands apart."""
+    tails = [(float(alpha), float(weight)) for alpha, weight in risk.get("cvar", ()) if weight > 0]
+    mean = float(risk.get("expectation", 0.0)) + sum(weight for alpha, weight in tails if alpha == 0)
+    return Terms(mean, tuple((alpha, weight) for alpha, weight in tails if 0 < alpha < 1))
+
+
+def worst_value(
+    risk: Mapping[str, Any], ambiguity: AmbiguitySet, probability: xr.DataArray, cost: Vector, claimed: float
+) -> float:
+    """What the measure is at most over the set: a bound for mean and CVaR, and the dearest possible scenario.
+
+    Parameters
+    ----------
+    risk
+        ``{"expectation": a, "cvar": [(alpha, b)], "worst_case": c}``.
+    ambiguity
+        A set with its figures.
+    probability
+        Nominal probability, (scenario).
+    cost
+        (S), in the order of the probability.
+    claimed
+        The value to prove.
+    """
+    sure = worst_weight(risk)
+    dearest = dearest_possible(ambiguity, probability, cost) if sure > 0 else None
+    worst = sure * float(cost[dearest]) if dearest is not None else 0.0
+    return worst + worst_bound(ambiguity, probability, cost, terms_of(risk), claimed - worst)
+
+
+def worst_weight(risk: Mapping[str, Any]) -> float:
+    """Weight of the worst case, CVaR of level 1 with it."""
+    return float(risk.get("worst_case", 0.0)) + sum(float(own) for alpha, own in risk.get("cvar", ()) if alpha == 1)
+
+
+def dearest_possible(ambiguity: AmbiguitySet, probability: xr.DataArray, cost: Vector) -> int:
+    """The dearest scenario that has probability in some distribution of the set; the first of equally dear ones."""
+    possible = _possible(ambiguity, probability)
+    order = np.argsort(-cost, kind="stable")
+    if possible is not None:
+        return int(order[np.argmax(possible[order])])
+    for scenario in order.tolist():
+        # where it cannot be told, too high a worst case is said
+        if not largest_probability(ambiguity, probability, scenario) <= _POSSIBLE:
+            return int(scenario)
+    return int(order[0])
+
+
+def _possible(ambiguity: AmbiguitySet, probability: xr.DataArray) -> npt.NDArray[np.bool_] | None:
+    """Which scenarios have probability somewhere in the set, (S), where the definition says so directly."""
+    seen = np.asarray(probability.values > 0)
+    match ambiguity:
+        case Nominal() | ModifiedChiSquared() | KullbackLeibler():
+            return seen
+        case TotalVariation():
+            return seen if ambiguity.radius == 0 else np.ones_like(seen)
+        case Wasserstein():
+            return np.asarray(np.isfinite(allowed_moves(ambiguity, probability)[1]).any(axis=0))
+    return None
+
+
+# ---- the weights ----------------------------------------------------------------------------------------------------
+
+
+def enter_weights(
+    ledger: Ledger, risk: Mapping[str, Any], chosen: xr.DataArray, weights: xr.DataArray, dearest: int | None
+) -> None:
+    """Enter that weights are a p' + sum b_k w^k + c w^0 with 0 <= w^k <= p' / (1 - alpha_k), each w^k summing to 1.
+
+    The w^k need not be known: what a group of scenarios can be given is submodular in the group, so the weights exist
+    if and only if no group has more than its terms can give it (Edmonds 1970). For each choice of the terms that are
+    used up by a group the worst group is that of every scenario above its share.
+
+    Parameters
+    ----------
+    ledger
+        Takes the checks.
+    risk
+        As in `worst_value`.
+    chosen, weights
+        Worst-case probability and risk weight, (scenario), in the same order.
+    dearest
+        Beside the scenarios with probability the one that the worst case may take.
+    """
+    count = len(chosen)
+    terms, sure = terms_of(risk), worst_weight(risk)
+    ledger.equal("sum of risk weights", _EQUATION_RISK, weights.sum(), xr.DataArray(terms.total + sure))
+    tails = weights - terms.expectation * chosen
+    ledger.at_least("risk weights are not below those of the mean", _EQUATION_RISK, tails * count, 0.0)
+    possible = (chosen > 0).values
+    if dearest is not None:
+        possible = possible | (np.arange(count) == dearest)
+    for used in itertools.product((False, True), repeat=len(terms.cvar)):
+        full = sum(weight for (_, weight), own in zip(terms.cvar, used, strict=True) if own)
+        slope = sum(weight / (1 - alpha) for (alpha, weight), own in zip(terms.cvar, used, strict=True) if not own)
+        beyond = (tails - slope * chosen).clip(min=0.0)
+        name = "risk weights stay in their set"
+        ledger.at_most(name, _EQUATION_RISK, beyond.sum(), xr.DataArray(full + sure))
+        ledger.at_most(name, _EQUATION_RISK, beyond.where(~possible, 0.0).sum(), xr.DataArray(float(full)))
+
+
+_EQUATION_RISK = "(14)-(16)"

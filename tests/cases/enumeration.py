@@ -162,7 +162,7 @@ def _fleets(lp: _LinearProgram, f: Figures, i: str, n: dict[tuple[str, str, int]
             dt, most = f("step_length", t), f("power", fc) * n[i, fc, t]
             cost = f("dispatch_cost", fc) * dt
             if kind == "store":
-                lp.variable(("charge", i, fc, t), 0, None)
+                lp.variable(("charge", i, fc, t), 0, None if f("absorbs", fc) else 0)
                 lp.variable(("discharge", i, fc, t), 0, None, cost)
                 lp.variable(("soc", i, fc, t), 0, f("energy", fc) * n[i, fc, t])
                 lp.at_most([(1, ("charge", i, fc, t)), (1, ("discharge", i, fc, t))], most)
