@@ -36,7 +36,6 @@ __all__ = [
     "STOPPED",
     "Shown",
     "StudyPath",
-    "ended",
     "err",
     "out",
     "told",
@@ -240,17 +239,6 @@ def _new_file(folder: Path, stem: str, suffix: str, text: str) -> Path:
 def _line(what: object) -> str:
     """One line, whatever labels and names hold: no line may look like one that drofcm wrote."""
     return str(what).replace("\n", "\\n")
-
-
-_NARROW: Final = 1e-3
-"""Gap up to which a plan is called optimal: what is left is what solvers are commonly asked for."""
-
-
-def ended(status: str, gap: float) -> str:
-    """How a search ended: ``optimal`` only where nothing worth mentioning is left open."""
-    if status == "optimal":
-        return status if gap <= _NARROW else "within the gap asked for"
-    return status.replace("_", " ")
 
 
 def warn(findings: Iterable[Finding]) -> None:

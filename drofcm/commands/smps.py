@@ -9,12 +9,13 @@ from typing import Annotated, Any, Literal
 import typer
 
 from drofcm.commands.cluster import cluster
-from drofcm.commands.console import STOPPED, Shown, ended, out
+from drofcm.commands.console import STOPPED, Shown, out
 from drofcm.commands.options import figure, positive
 from drofcm.core.errors import Finding, InputError
 from drofcm.core.files import check_file_target, unwritable
 from drofcm.core.interrupts import heeded, held
 from drofcm.core.kept import NotWrittenError
+from drofcm.solve.progress import ended
 
 __all__ = ["smps"]
 

@@ -18,7 +18,6 @@ from drofcm.commands.console import (
     STOPPED,
     Shown,
     StudyPath,
-    ended,
     err,
     out,
     warn,
@@ -29,6 +28,7 @@ from drofcm.core.errors import Finding
 from drofcm.core.files import check_file_target, unwritable, whole_file
 from drofcm.core.interrupts import heeded, held
 from drofcm.core.kept import NotWrittenError
+from drofcm.solve.progress import ended
 
 if TYPE_CHECKING:
     import pandas as pd

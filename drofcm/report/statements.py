@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Final
 
 import pandas as pd
 import xarray as xr
@@ -10,8 +11,23 @@ import xarray as xr
 from drofcm.report.inputs import DO_NOTHING, EXPECTED_VALUE_PLAN, ReportInput
 from drofcm.report.style import aligned, amount, join, money, number, percent, technology
 from drofcm.report.tables import gap_of_benefit, shipments, tail_by_class
+from drofcm.solve.progress import ended
 
-__all__ = ["cost", "decision", "dispatch", "names", "network", "nodes", "outcome", "proof", "risk", "where"]
+__all__ = [
+    "cost",
+    "decision",
+    "dispatch",
+    "names",
+    "network",
+    "nodes",
+    "outcome",
+    "proof",
+    "risk",
+    "where",
+]
+
+_SAME: Final = 1e-9
+"""Costs that differ by less, as a share, are equal."""
 
 
 def names(inputs: ReportInput, layer: str) -> dict[str, str]:
@@ -67,11 +83,14 @@ def proof(inputs: ReportInput) -> list[tuple[str, str]]:
     plan = inputs.plan
     status = {
         "optimal": "solved to the gap that was asked for",
-        "time_limit": "stopped at the time limit; the bounds hold",
-        "interrupted": "stopped by the user; the bounds hold",
+        "time_limit": "stopped at the time limit; the plan is valid",
+        "interrupted": "stopped by the user; the plan is valid",
         "evaluated": "a given plan, evaluated; not optimised",
     }
-    lines = [("Status", f"{plan.status.replace('_', ' ')}: {status.get(plan.status, 'see the log')}")]
+    word = ended(plan.status, plan.gap)
+    if word == "within the gap asked for":
+        status["optimal"] = "a cheaper plan may exist, by no more than the gap"
+    lines = [("Status", f"{word}: {status.get(plan.status, 'see the log')}")]
     origins = {
         "lower_bound": "proven by the solver: no plan can cost less",
         "upper_bound": "this plan, the recourse of every scenario solved again at it",
@@ -79,13 +98,21 @@ def proof(inputs: ReportInput) -> list[tuple[str, str]]:
     for key, default in origins.items():
         value = getattr(plan, key)
         origin = str(plan.provenance.get(key, default))
-        shown = f"{money(value)} k$/a, {origin}" if math.isfinite(value) else "none"
+        shown = f"{money(value)} k$/a, {origin}" if math.isfinite(value) else "none yet"
         lines.append((key.replace("_", " ").capitalize(), shown))
-    benefit = gap_of_benefit(inputs)
-    lines.append(("Gap", f"{percent(plan.gap, 2)} of the cost" if math.isfinite(plan.gap) else "unknown"))
-    of_benefit = f"{percent(benefit, 2)} of (do nothing − lower bound)" if math.isfinite(benefit) else "unknown"
-    lines.append(("Gap of the benefit", of_benefit))
+    lines.append(("Gap", f"{percent(plan.gap, 2)} of the cost" if math.isfinite(plan.gap) else "unknown: no bound yet"))
+    lines.append(("Gap of the benefit", _gap_of_benefit(inputs)))
     return lines
+
+
+def _gap_of_benefit(inputs: ReportInput) -> str:
+    benefit, plan = gap_of_benefit(inputs), inputs.plan
+    if math.isfinite(benefit):
+        return f"{percent(benefit, 2)} of (do nothing − lower bound)"
+    if not math.isfinite(plan.lower_bound):
+        return "unknown: no bound yet"
+    dearer = plan.objective > inputs.baselines[DO_NOTHING].objective * (1 + _SAME)
+    return "none: the plan costs more than doing nothing" if dearer else "none: nothing is gained over doing nothing"
 
 
 def where(inputs: ReportInput) -> str:
@@ -160,7 +187,8 @@ def network(data: xr.Dataset, state: xr.Dataset) -> str:
     broken = int(((state["voltage_low"] < data["v_min"] - 1e-6) | (state["voltage_high"] > data["v_max"] + 1e-6)).sum())
     limits = "every voltage limit holds" if broken == 0 else f"{broken} buses leave their voltage limits"
     return (
-        f"In events {limits}: lowest {number(lowest, 3)} pu at bus {low}; line {loaded} is loaded most, "
+        f"In events {limits} in the linear model (AC power flow at the plan is not looked at): "
+        f"lowest {number(lowest, 3)} pu at bus {low}; line {loaded} is loaded most, "
         f"{percent(float(state['loading'].max()))} of its rating"
     )
 

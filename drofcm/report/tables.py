@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Final
+
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -27,6 +30,9 @@ __all__ = [
     "tail_by_class",
     "value_at_risk",
 ]
+
+_SAME: Final = 1e-9
+"""Costs that differ by less, as a share, are equal."""
 
 TERM_LABELS = {
     "cost_hub_setup": "Hubs",
@@ -132,10 +138,15 @@ def moves(inputs: ReportInput) -> pd.DataFrame:
 
 
 def gap_of_benefit(inputs: ReportInput) -> float:
-    """(upper - lower bound) over (do nothing - lower bound): constants in the objective cannot flatter it."""
-    plan = inputs.plan
-    room = inputs.baselines[DO_NOTHING].objective - plan.lower_bound
-    return (plan.upper_bound - plan.lower_bound) / room if room > 0 else float("nan")
+    """(upper - lower bound) over (do nothing - lower bound): constants in the objective cannot flatter it.
+
+    NaN where no bound is known, and where nothing can be gained over doing nothing.
+    """
+    plan, nothing = inputs.plan, inputs.baselines[DO_NOTHING].objective
+    room = nothing - plan.lower_bound
+    if not math.isfinite(room) or room <= _SAME * abs(nothing):
+        return math.nan
+    return (plan.upper_bound - plan.lower_bound) / room
 
 
 def cost_terms(inputs: ReportInput) -> pd.DataFrame:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-__all__ = ["Progress", "Standing"]
+__all__ = ["Progress", "Standing", "ended"]
+
+_NEAR: Final = 1e-3
+"""Gap up to which a plan is called optimal: what is left is what solvers are commonly asked for."""
 
 
 class Standing(NamedTuple):
@@ -37,3 +40,10 @@ class Standing(NamedTuple):
 
 Progress = Callable[[Standing], object]
 """Hears of every iteration of the decomposition, and whenever the search of the extensive form reports."""
+
+
+def ended(status: str, gap: float) -> str:
+    """How a search ended, in words for people: ``optimal`` only where next to nothing is left open."""
+    if status == "optimal":
+        return status if gap <= _NEAR else "within the gap asked for"
+    return status.replace("_", " ")

@@ -84,8 +84,8 @@ def _index(kind: dict[str, Any], texts: list[str]) -> pd.Index[Any]:
     if kind["of"] is None:
         found = pd.Index([json.loads(text) for text in texts], dtype=object)
     elif "closed" in kind:
-        sides: Any = [_labels(side, kind["of"]) for side in zip(*map(json.loads, texts), strict=True)]
-        found = pd.IntervalIndex.from_arrays(*sides, closed=kind["closed"])
+        left, right = (_labels(side, kind["of"]) for side in zip(*map(json.loads, texts), strict=True))
+        found = pd.IntervalIndex.from_arrays(left, right, closed=kind["closed"])
     else:
         found = pd.Index(_labels(texts, kind["of"]))
     return found

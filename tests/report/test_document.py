@@ -110,7 +110,7 @@ def test_a_plan_that_was_only_evaluated_has_no_gap(report_input: ReportInput) ->
     plan = replace(report_input.plan, lower_bound=-np.inf, gap=np.inf, status="evaluated")
     lines = dict(statements.proof(replace(report_input, plan=plan)))
     assert lines["Lower bound"] == "none"
-    assert lines["Gap"] == lines["Gap of the benefit"] == "unknown"
+    assert lines["Gap"] == lines["Gap of the benefit"] == "unknown: no bound yet"
 
 
 @pytest.mark.parametrize(
