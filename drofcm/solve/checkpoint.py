@@ -6,14 +6,17 @@ valid whatever the gap or the time limit is, so these may differ when the search
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
+import math
 import os
+import re
+import secrets
 import zipfile
-import zlib
-from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,62 +29,12 @@ from drofcm.blocks.form import TwoStageBlocks
 from drofcm.core.errors import Finding, InputError, SolveError
 from drofcm.risk.ambiguity import AmbiguitySet
 from drofcm.risk.measures import RiskMeasure
-from drofcm.solve.cuts import CutPool
-from drofcm.solve.regions import Region
-from drofcm.solve.subproblem import Point
+from drofcm.solve.learnt import FACTS, NAMES, Learnt, packed, unpacked
 
-__all__ = ["Learnt", "expect", "problem_hash", "read", "write"]
+__all__ = ["Learnt", "expect", "held", "problem_hash", "read", "refuse", "write"]
 
-Vector = npt.NDArray[np.float64]
-
-_FACTS = ("lower", "lower_origin", "upper", "phase", "iteration", "ruled_out")
-_ARRAYS = ("floor", "kept", "plan")
-_OF_REGIONS = ("lower", "upper", "bound", "rounds", "value", "unfinished", "patience")
-
-_EVERYWHERE = -1
-
-
-@dataclass(frozen=True)
-class Learnt:
-    """Everything a search needs to go on.
-
-    Attributes
-    ----------
-    cuts
-        The cuts that hold everywhere.
-    floor
-        Lower bound of every scenario's cost, (S).
-    kept
-        Scenarios that are kept whole everywhere.
-    lower, lower_origin
-        Lower bound and where it comes from.
-    plan
-        The best first stage; empty if there is none.
-    upper
-        Its cost.
-    phase
-        Which phase the search was in.
-    iteration
-        Iterations done.
-    points
-        Points of every scenario's Lagrangian dual.
-    regions, ruled_out
-        Parts of the first stage that are searched one by one (None: it is searched as one), and the least bound of
-        what lies outside them.
-    """
-
-    cuts: CutPool
-    floor: Vector
-    kept: npt.NDArray[np.int64]
-    lower: float
-    lower_origin: str
-    plan: Vector
-    upper: float
-    phase: str
-    iteration: int
-    points: tuple[tuple[Point, ...], ...]
-    regions: tuple[Region, ...] | None
-    ruled_out: float
+_SEAL = "seal"
+"""The array with the hash of all others: what a slip of the disk or of a hand has changed is not taken for learnt."""
 
 
 def problem_hash(blocks: TwoStageBlocks, risk: RiskMeasure, ambiguity: AmbiguitySet) -> str:
@@ -157,6 +110,70 @@ def expect(path: Path | None, resume: bool) -> None:
         )
     if not path.parent.is_dir():
         raise InputError([Finding(str(path), f"there is no folder {path.parent} for it", "make it first")])
+    with held(path):
+        pass
+
+
+@contextmanager
+def held(path: Path | None) -> Iterator[None]:
+    """Keep a checkpoint for one search, and take away what a search that was killed has left beside it.
+
+    Raises
+    ------
+    InputError
+        If another search has it, or nothing can be written there.
+    """
+    if path is None:
+        yield
+        return
+    lock = path.with_name(path.name + ".lock")
+    with closing(_Lock(path, lock)) as own:
+        if own.locked:
+            for name in os.listdir(path.parent):
+                if name.startswith(path.name) and _PART.fullmatch(name[len(path.name) :]):
+                    path.with_name(name).unlink(missing_ok=True)
+        yield
+
+
+_PART = re.compile(r"\.[0-9a-f]{8}\.part")
+
+
+class _Lock:
+    """A lock that ends with its process, however that ends."""
+
+    def __init__(self, path: Path, lock: Path) -> None:
+        self._lock = lock
+        self.locked = False
+        while not self.locked:
+            try:
+                self._file = lock.open("ab")
+            except OSError as error:
+                what = f"nothing can be written beside it: {error}"
+                raise InputError([Finding(str(path), what, "give a place that can be written to")]) from error
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self._file.close()
+                raise InputError(
+                    [
+                        Finding(
+                            str(path), "another search is writing this checkpoint", "wait for it, or give another name"
+                        )
+                    ]
+                ) from None
+            except OSError:
+                # a file system that knows no locks: every writer has a name of its own for what is not complete yet
+                return
+            # whoever had it before may have taken the file away between opening and locking
+            self.locked = lock.exists() and os.path.samestat(os.fstat(self._file.fileno()), lock.stat())
+            if not self.locked:
+                self._file.close()
+
+    def close(self) -> None:
+        """Give it back."""
+        with suppress(OSError):
+            self._lock.unlink(missing_ok=True)
+        self._file.close()
 
 
 def write(path: Path, key: str, learnt: Learnt) -> None:
@@ -167,10 +184,11 @@ def write(path: Path, key: str, learnt: Learnt) -> None:
     SolveError
         If the file cannot be written; an earlier one is left as it was.
     """
-    temporary = path.with_name(path.name + ".part")
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
+    arrays = packed(learnt, key)
     try:
-        with temporary.open("wb") as file:
-            np.savez(file, allow_pickle=False, **_arrays(key, learnt))
+        with temporary.open("xb") as file:
+            np.savez(file, allow_pickle=False, **arrays, **{_SEAL: np.array(_seal(arrays))})
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -181,103 +199,33 @@ def write(path: Path, key: str, learnt: Learnt) -> None:
             temporary.unlink(missing_ok=True)
 
 
-def _arrays(key: str, learnt: Learnt) -> dict[str, Any]:
-    regions = learnt.regions or ()
-    facts = {name: getattr(learnt, name) for name in _FACTS}
-    arrays = {name: getattr(learnt, name) for name in _ARRAYS}
-    pools = [learnt.cuts, *(region.cuts for region in regions)]
-    n, count = learnt.cuts.gradients.shape[1], len(learnt.floor)
-    home = np.repeat(np.arange(len(pools)) + _EVERYWHERE, [len(pool) for pool in pools])
-    points = [(s, point) for s, own in enumerate(learnt.points) for point in own]
-    known = [np.full(n, np.nan) if region.plan is None else region.plan for region in regions]
-    return {
-        "facts": np.array(json.dumps({**facts, "split": learnt.regions is not None, "key": key})),
-        **arrays,
-        "home": home,
-        "scenario": np.concatenate([pool.scenario for pool in pools]),
-        "constant": np.concatenate([pool.constant for pool in pools]),
-        "bounds_cost": np.concatenate([pool.bounds_cost for pool in pools]),
-        **_packed("gradient", sp.csr_array(sp.vstack([pool.gradients for pool in pools]))),
-        "point_scenario": np.array([s for s, _ in points], dtype=np.int64),
-        "point_cost": np.array([point.cost for _, point in points]),
-        **_packed("point", sp.csr_array(np.array([point.x for _, point in points]).reshape(-1, n))),
-        **{f"region_{name}": np.array([getattr(region, name) for region in regions]) for name in _OF_REGIONS},
-        "region_plan": np.array(known).reshape(-1, n),
-        "region_kept": np.array([np.isin(np.arange(count), region.kept) for region in regions]).reshape(-1, count),
-    }
-
-
-def _packed(name: str, matrix: sp.csr_array) -> dict[str, Any]:
-    parts = {"data": matrix.data, "indices": matrix.indices, "indptr": matrix.indptr, "shape": np.array(matrix.shape)}
-    return {f"{name}_{part}": array for part, array in parts.items()}
-
-
-def _unpacked(name: str, arrays: Mapping[str, Any]) -> sp.csr_array:
-    data, indices, indptr, shape = (arrays[f"{name}_{part}"] for part in ("data", "indices", "indptr", "shape"))
-    return sp.csr_array((data, indices, indptr), shape=tuple(shape.tolist()))
-
-
-def _learnt(arrays: Mapping[str, Any], facts: Mapping[str, Any]) -> Learnt:
-    gradients = _unpacked("gradient", arrays)
-
-    def pool(home: int) -> CutPool:
-        own = arrays["home"] == home
-        scenario, constant, bounds_cost = (arrays[name][own] for name in ("scenario", "constant", "bounds_cost"))
-        return CutPool.of(scenario, constant, sp.csr_array(gradients[np.flatnonzero(own)]), bounds_cost)
-
-    regions = []
-    for k, plan in enumerate(arrays["region_plan"]):
-        lower, upper, bound, rounds, value, unfinished, patience = (arrays[f"region_{name}"][k] for name in _OF_REGIONS)
-        kept = np.flatnonzero(arrays["region_kept"][k]).tolist()
-        best = None if np.isnan(plan).any() else plan
-        regions.append(
-            Region(
-                lower,
-                upper,
-                float(bound),
-                pool(k),
-                kept,
-                int(rounds),
-                float(value),
-                best,
-                bool(unfinished),
-                int(patience),
-            )
-        )
-    points: list[list[Point]] = [[] for _ in arrays["floor"]]
-    at = _unpacked("point", arrays).toarray()
-    for s, x, cost in zip(arrays["point_scenario"], at, arrays["point_cost"], strict=True):
-        points[s].append(Point(x, float(cost)))
-    return Learnt(
-        cuts=pool(_EVERYWHERE),
-        points=tuple(tuple(own) for own in points),
-        regions=tuple(regions) if facts["split"] else None,
-        **{name: arrays[name] for name in _ARRAYS},
-        **{name: facts[name] for name in _FACTS},
-    )
-
-
-def read(path: Path, key: str) -> Learnt | None:
+def read(path: Path, key: str, count: int, n: int) -> Learnt | None:
     """Read a checkpoint; None if there is none.
+
+    Parameters
+    ----------
+    path
+        The file.
+    key
+        Hash of the problem.
+    count, n
+        Its scenarios, and the columns of its first stage.
 
     Raises
     ------
     InputError
-        If the file is no checkpoint, or one of another problem.
+        If the file is no checkpoint, one of another problem, or one that was changed.
     """
     if not path.exists():
         return None
     try:
-        # numpy hands back a bare array, without a way to close it, for a file that is no archive
-        if not zipfile.is_zipfile(path):
-            raise ValueError("it is cut short, or was never one")
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = dict(stored)
-        facts = json.loads(str(arrays["facts"]))
-        learnt = _learnt(arrays, facts)
+        arrays = _stored(path)
+        facts = json.loads(str(arrays[FACTS]))
         same = facts["key"] == key
-    except (OSError, ValueError, LookupError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError([Finding(str(path), f"cannot be read as a checkpoint: {error}", "delete it")]) from error
+        learnt = unpacked(arrays, facts, count, n) if same else None
+    except Exception as error:  # a file may hold anything, and what it makes zipfile, numpy and json raise is no list
+        told = " ".join(str(error).split()) or type(error).__name__
+        raise InputError([Finding(str(path), f"cannot be read as a checkpoint: {told}", "delete it")]) from error
     if not same:
         raise InputError(
             [
@@ -289,3 +237,47 @@ def read(path: Path, key: str) -> Learnt | None:
             ]
         )
     return learnt
+
+
+def refuse(path: Path, why: object) -> InputError:
+    """The error that says that what a checkpoint holds does not fit the problem that it is one of."""
+    return InputError([Finding(str(path), f"does not fit its problem: {why}", "delete it")])
+
+
+def _stored(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """The arrays of a file. What they say about their size is compared with what there is before they are read."""
+    if not path.is_file() or not zipfile.is_zipfile(path):
+        raise ValueError("it is cut short, or was never one")
+    size = path.stat().st_size
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        if sorted(own.filename for own in members) != sorted(f"{name}.npy" for name in (*NAMES, _SEAL)):
+            raise ValueError("its parts are not those of a checkpoint of this version")
+        if sum(own.file_size for own in members) > size or any(own.compress_type for own in members):
+            raise ValueError("its parts are larger than the file")
+        broken = archive.testzip()
+        if broken is not None:
+            raise ValueError(f"{broken} is damaged")
+        for own in members:
+            with archive.open(own) as file:
+                major, _ = np.lib.format.read_magic(file)
+                header = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
+                shape, _, dtype = header(file)
+                if math.prod(shape) * dtype.itemsize != own.file_size - file.tell():
+                    raise ValueError(f"{own.filename} is not as large as it says")
+        arrays = {}
+        for own in members:
+            with archive.open(own) as file:
+                arrays[own.filename.removesuffix(".npy")] = np.lib.format.read_array(file, allow_pickle=False)
+    if str(arrays.pop(_SEAL)) != _seal(arrays):
+        raise ValueError("it is not as it was written")
+    return arrays
+
+
+def _seal(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
+    """A hash of arrays, to the last bit."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name}{array.dtype.str}{arrays[name].shape}".encode() + array.tobytes())
+    return digest.hexdigest()

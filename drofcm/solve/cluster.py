@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import CancelledError
 from typing import Any, Final
 
-from drofcm.core.errors import DrofcmError, DrofcmWarning, LostError, OverdueError, SolveError, shorten
+from drofcm.core.errors import DrofcmError, DrofcmWarning, LostError, OverdueError, shorten
 
 __all__ = ["Cluster", "wait_for_worker"]
 
@@ -115,9 +115,8 @@ class Cluster:
         Raises
         ------
         LostError
-            If the scheduler is gone, no worker comes, or everything is lost again and again.
-        SolveError
-            If the cluster cannot read what it is sent.
+            If the scheduler is gone, no worker comes, everything is lost again and again, or the cluster cannot read
+            what it is sent.
         OverdueError
             If the time is up.
         """
@@ -182,7 +181,7 @@ class Cluster:
             return
         if isinstance(error, ImportError | pickle.UnpicklingError) or "deserializ" in str(error):
             why = _one_line(error.__cause__ or error)
-            raise SolveError(
+            raise LostError(
                 f"the cluster cannot read what it is sent: {why}. Scheduler and workers must be able to import drofcm "
                 "and the modules of the program"
             ) from error

@@ -8,6 +8,7 @@ The master's dual bound is a lower bound in every phase.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,9 +21,10 @@ import xarray as xr
 
 from drofcm.blocks.form import TwoStageBlocks
 from drofcm.blocks.tender import with_tender
-from drofcm.core.errors import LimitError
+from drofcm.core.errors import DrofcmWarning, LimitError, LostError, OverdueError
 from drofcm.risk.ambiguity import AmbiguitySet
 from drofcm.risk.measures import RiskMeasure
+from drofcm.solve.checkpoint import held
 from drofcm.solve.execution import executor
 from drofcm.solve.integers import IntegerPhase
 from drofcm.solve.progress import Progress
@@ -88,14 +90,22 @@ def solve_lshaped(
     tender = with_tender(blocks)
     blocks, first = tender.blocks, None if start is None else tender.lift(blocks.first_stage_columns(start))
     stop = Stopping(gap, time_limit, iterations)
-    with executor(blocks, client, workers) as ask:
+    with held(checkpoint), executor(blocks, client, workers, lambda: stop.remaining) as ask:
         search = Search(blocks, risk, ambiguity, stop, ask, progress, checkpoint, tender.settled)
         try:
             status = _run(search, first)
         except KeyboardInterrupt:
             status = "interrupted"
+        except OverdueError:
+            status = "time_limit"
+        except LostError as error:
+            status = "interrupted"
+            _tell_of_loss(error, search, checkpoint)
         if search.plan is None:
             raise LimitError(status, stop.seconds, search.lower)
+        if not search.log:
+            # a search that was finished when it began has its bounds to show, too
+            search.note()
         report = partial(
             result_at,
             blocks,
@@ -106,15 +116,25 @@ def solve_lshaped(
             lower_bound=search.lower,
             log=pd.DataFrame(search.log, columns=LOGGED),
             provenance=search.provenance(),
-            ask=ask,
             gap=gap,
         )
         try:
-            result = report()
+            result = report(ask=ask)
         except KeyboardInterrupt:
             # the search is over and its plan is not to be lost; who presses Ctrl-C again means it
-            result = report()
+            result = report(ask=ask)
+        except LostError as error:
+            _tell_of_loss(error, search, checkpoint)
+            result = report(ask=None)
     return result if search.price is None else replace(result, prices=blocks.labelled_first_stage_rows(search.price))
+
+
+def _tell_of_loss(error: LostError, search: Search, checkpoint: Path | None) -> None:
+    """Warn that those who did the work are gone; the error itself where there is no plan to go on with."""
+    hint = "" if checkpoint is None else f"; what was learnt is in {checkpoint}, and --resume goes on from it"
+    if search.plan is None:
+        raise LostError(f"{error}, before any plan was found{hint}") from error
+    warnings.warn(f"{error}; the best plan so far is reported, from this process{hint}", DrofcmWarning, stacklevel=2)
 
 
 def _run(search: Search, start: Vector | None) -> Status:

@@ -6,6 +6,7 @@ bound, plan and cut that they find is taken down here, with its origin.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy.typing as npt
 
 from drofcm.blocks.form import FirstStage, TwoStageBlocks
 from drofcm.core.dims import SCENARIO
-from drofcm.core.errors import Finding, InfeasibleError, InputError, SolveError, shorten
+from drofcm.core.errors import DrofcmWarning, InfeasibleError, SolveError, shorten
 from drofcm.risk.ambiguity import AmbiguitySet
 from drofcm.risk.measures import RiskMeasure
 from drofcm.risk.weights import worst_case_weights
@@ -27,6 +28,7 @@ from drofcm.solve.extensive import versions
 from drofcm.solve.floors import least_cost
 from drofcm.solve.gap import LEAST_GAP, relative_gap
 from drofcm.solve.highs import MatrixProblem, Task, solve
+from drofcm.solve.learnt import MOST_POINTS, TOLERANCE
 from drofcm.solve.master import Master, MasterPoint
 from drofcm.solve.progress import Progress, Standing
 from drofcm.solve.recourse import check_first_stage
@@ -56,9 +58,6 @@ LOGGED = (
     "scenario_seconds",
 )
 """What the log says of every iteration."""
-
-_MEMORY = 60
-"""Points of the Lagrangian dual that are remembered for each scenario."""
 
 
 class Search:
@@ -137,7 +136,7 @@ class Search:
         self._ask, self._progress = ask, progress
         self._spent: dict[str, float] = {}
         self._iteration = 0
-        self._path = checkpoint
+        self._path, self._unkept = checkpoint, False
         self._key = checkpoints.problem_hash(blocks, risk, ambiguity) if checkpoint is not None else ""
 
     def begin(self) -> None:
@@ -148,9 +147,10 @@ class Search:
         InfeasibleError
             If the first stage, or the recourse of a scenario, is infeasible whatever is done.
         InputError
-            If the checkpoint belongs to another problem.
+            If the checkpoint belongs to another problem, or holds what cannot be true of this one.
         """
-        learnt = None if self._path is None else checkpoints.read(self._path, self._key)
+        n = len(self.blocks.first_stage.cost)
+        learnt = None if self._path is None else checkpoints.read(self._path, self._key, self.count, n)
         self.master = self._fresh_master() if learnt is None else self._take_up(learnt)
 
     # ---- limits -----------------------------------------------------------------------------------------------------
@@ -240,7 +240,7 @@ class Search:
                     constant = answer.least - float(answer.gradient @ x)
                     cuts.append(Cut(s, constant, answer.gradient, bounds_cost=feasible))
             lagrangian += [Cut(s, constant, gradient) for constant, gradient in answer.lagrangian]
-            self._points[s] = (*self._points[s], *answer.points)[-_MEMORY:]
+            self._points[s] = (*self._points[s], *answer.points)[-MOST_POINTS:]
         self.master.add(cuts)
         (self.master.pool if region is None else region.cuts).add(lagrangian)
 
@@ -302,6 +302,19 @@ class Search:
     def record(self) -> None:
         """End of an iteration."""
         self._iteration += 1
+        self.note()
+        if self._path is None:
+            return
+        try:
+            checkpoints.write(self._path, self._key, self._learnt())
+        except SolveError as error:
+            # what is searched for is the plan; whoever has told once that it is not kept need not tell again
+            if not self._unkept:
+                warnings.warn(f"{error}; the search goes on without it", DrofcmWarning, stacklevel=2)
+            self._unkept = True
+
+    def note(self) -> None:
+        """Take down how the search stands, and tell who listens."""
         pool, regions = self.master.pool, self.regions or []
         own = sum(len(region.cuts) for region in regions)
         standing = Standing(
@@ -330,8 +343,6 @@ class Search:
         )
         if self._progress is not None:
             self._progress(standing)
-        if self._path is not None:
-            checkpoints.write(self._path, self._key, self._learnt())
 
     def provenance(self) -> dict[str, Any]:
         """What is to be known about this search."""
@@ -385,6 +396,7 @@ class Search:
             lower_origin=self.lower_origin,
             plan=np.zeros(0) if self.plan is None else self.plan,
             upper=self.upper,
+            price=np.zeros(0) if self.price is None else self.price,
             phase=self.phase,
             iteration=self._iteration,
             points=tuple(self._points),
@@ -393,33 +405,39 @@ class Search:
         )
 
     def _take_up(self, learnt: checkpoints.Learnt) -> Master:
+        self.resumed = self._checked(learnt) if len(learnt.plan) else None
         master = Master(self.blocks, self._risk, self._ambiguity, learnt.floor, self.settled)
         master.pool = learnt.cuts
         master.keep(learnt.kept.tolist())
         self.lower, self.lower_origin = learnt.lower, learnt.lower_origin
-        self.resumed = self._checked(learnt.plan) if len(learnt.plan) else None
+        self.price = learnt.price if len(learnt.price) else None
         self.phase, self._iteration = learnt.phase, learnt.iteration
         self._points = list(learnt.points)
         self.regions = None if learnt.regions is None else list(learnt.regions)
         self.ruled_out = learnt.ruled_out
         return master
 
-    def _checked(self, plan: Vector) -> Vector:
-        """The plan of a checkpoint, if it is one.
-
-        Raises
-        ------
-        InputError
-            If it breaks a bound, a row or the integrality of the first stage.
-        """
+    def _checked(self, learnt: checkpoints.Learnt) -> Vector:
+        """The plan of a checkpoint; what is false at it is refused: it is the answer that the file could spoil."""
+        assert self._path is not None
+        x = self.settled(learnt.plan)
         try:
-            if plan.shape != self.blocks.first_stage.cost.shape or not np.isfinite(plan).all():
-                raise InfeasibleError("the plan is not one of this program")
-            plan = self.settled(plan)
-            check_first_stage(self.blocks, plan)
+            check_first_stage(self.blocks, x)
         except InfeasibleError as error:
-            raise InputError([Finding(str(self._path), str(error), "the file was changed: delete it")]) from None
-        return plan
+            raise checkpoints.refuse(self._path, error) from None
+        exact = Request(x, exact=True, seconds=self.stop.remaining)
+        answers = self.answers(dict.fromkeys(range(self.count), exact))
+        least = np.array([answers[s].lower if answers[s].violation == 0 else np.inf for s in range(self.count)])
+        cost = self.objective(x, least) if np.isfinite(least).all() else float(least.max())
+        if cost > learnt.upper + TOLERANCE * max(1.0, abs(learnt.upper)):
+            raise checkpoints.refuse(self._path, f"its plan costs {cost:.10g} at least, not {learnt.upper:.10g}")
+        most = np.array([answers[s].upper for s in range(self.count)])
+        known = learnt.cuts.bound(x, learnt.floor)
+        for region in learnt.regions or ():
+            known = region.cuts.bound(x, known) if region.holds(x) else known
+        if (known > most + TOLERANCE * np.maximum(1.0, np.abs(most))).any():
+            raise checkpoints.refuse(self._path, "a scenario costs less at its plan than its bounds allow")
+        return x
 
 
 def _has_plan(first: FirstStage) -> bool:

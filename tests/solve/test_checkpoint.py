@@ -22,10 +22,16 @@ from processes import script, until
 import drofcm as dro
 from drofcm.core.errors import InputError, SolveError
 from drofcm.risk.ambiguity import AmbiguitySet
-from drofcm.solve.checkpoint import Learnt, expect, problem_hash, read, write
+from drofcm.solve.checkpoint import Learnt, expect, held, problem_hash, write
+from drofcm.solve.checkpoint import read as read_for
 from drofcm.solve.cuts import CutPool
 from drofcm.solve.regions import Region
 from drofcm.solve.subproblem import Point
+
+
+def read(path: Path, key: str) -> Learnt | None:
+    """A checkpoint of the siting problem, or of the one that is made up below."""
+    return read_for(path, key, *((3, 3) if key == "key" else (sites.EVENTS, sites.SITES)))
 
 
 def key(blocks: Any = None, risk: Any = None) -> str:
@@ -57,7 +63,8 @@ def learnt(size: int = 4) -> Learnt:
         lower_origin="nowhere",
         plan=np.zeros(0),
         upper=np.inf,
-        phase="relaxation",
+        price=np.array([0.0, -2.5]),
+        phase="relaxation" if size == 0 else "regions of the first stage",
         iteration=size,
         points=((), (Point(np.array([0.0, 1.0, 8.0]), 3.0), Point(np.zeros(3), -1.0)), ()),
         regions=None if size == 0 else regions,
