@@ -145,6 +145,8 @@ class _Order:
 
 
 def _positions(labels: xr.DataArray, columns: _Order) -> xr.DataArray:
+    # a selection leaves its label behind: it says nothing about the values, and differs between members of a result
+    labels = labels.reset_coords(drop=True)
     if SCENARIO in labels.dims:
         labels = labels.transpose(SCENARIO, ...)
     extended = np.append(columns.position, -1)
@@ -153,7 +155,7 @@ def _positions(labels: xr.DataArray, columns: _Order) -> xr.DataArray:
 
 
 def _affine(expression: LinearExpression, columns: _Order) -> LabelledMap:
-    template = expression.const
+    template = expression.const.reset_coords(drop=True)
     if SCENARIO in template.dims:
         template = template.transpose(SCENARIO, ...)
     labels = expression.data["vars"].transpose(*template.dims, _TERM).values.reshape(template.size, -1)

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from drofcm.core.errors import ModelError, shorten
+from drofcm.core.errors import ModelError, shorten, text_of
 
 if TYPE_CHECKING:
     # Processes that solve scenarios import this module and see no labels: xarray would double the time they start in.
@@ -80,7 +80,8 @@ class LabelledMap:
 
     def __call__(self, columns: Vector) -> xr.DataArray:
         """The array at the given columns."""
-        return self.template.copy(data=(self.matrix @ columns + self.constant).reshape(self.template.shape))
+        values = self.matrix @ columns + self.constant
+        return self.template.copy(data=values.reshape(self.template.shape) + 0.0)
 
 
 @dataclass(frozen=True)
@@ -127,9 +128,7 @@ class TwoStageBlocks:
 
     def labelled_terms(self, columns: Vector) -> xr.Dataset:
         """The recorded terms."""
-        import xarray as xr
-
-        return xr.Dataset({name: term(columns) for name, term in self.terms.items()})
+        return _together({name: term(columns) for name, term in self.terms.items()})
 
     def labelled_first_stage_rows(self, values: Vector) -> xr.Dataset:
         """One number for each row of the first stage, by the names and labels of the rows; NaN where there is none."""
@@ -148,29 +147,75 @@ class TwoStageBlocks:
         ModelError
             If a variable is missing, labels do not match, or a value is NaN.
         """
+        _check_plan(plan)
         x = np.zeros(len(self.first_stage.cost))
         for name in self.first_stage_names:
             positions = self.variables[name]
             if name not in plan:
                 raise ModelError(f"the plan lacks the first-stage variable {name!r} (it has {shorten(list(plan))})")
-            values = plan[name]
-            if set(values.dims) != set(positions.dims):
-                raise ModelError(f"plan[{name!r}] has dimensions {values.dims}, declared are {positions.dims}")
-            for dim in positions.dims:
-                if set(values.indexes[dim]) != set(positions.indexes[dim]):
-                    odd = sorted(map(str, set(values.indexes[dim]) ^ set(positions.indexes[dim])))
-                    raise ModelError(f"plan[{name!r}]: labels of {dim!r} do not match the program: {shorten(odd)}")
-            values = values.reindex_like(positions).transpose(*positions.dims)
+            values = _on_labels(plan[name], positions, f"plan[{name!r}]")
             exists = positions.values >= 0
-            if np.isnan(values.values[exists].astype(float)).any():
-                raise ModelError(f"plan[{name!r}] is NaN")
+            missing = exists & np.isnan(values.values)
+            if missing.any():
+                place = np.argwhere(missing)[0]
+                at = [
+                    f"{dim}={text_of(positions.indexes[dim][k])}" for dim, k in zip(positions.dims, place, strict=True)
+                ]
+                raise ModelError(f"plan[{name!r}] is NaN" + (f" at {', '.join(at)}" if at else ""))
             x[positions.values[exists]] = values.values[exists]
         return x
 
 
-def _labelled(variables: Mapping[str, xr.DataArray], columns: Vector) -> xr.Dataset:
+def _check_plan(plan: Any) -> None:
     import xarray as xr
 
-    # one more entry, so that position -1 reads NaN
-    extended = np.append(columns, np.nan)
-    return xr.Dataset({name: at.copy(data=extended[at.values]) for name, at in variables.items()})
+    if not isinstance(plan, xr.Dataset):
+        raise ModelError(
+            f"a plan: an xarray.Dataset is needed, got {type(plan).__name__}; Result.first_stage is one, and "
+            "xr.Dataset({'built': ('site', [1, 0])}, coords={'site': ['a', 'b']}) makes one"
+        )
+
+
+def _on_labels(values: xr.DataArray, positions: xr.DataArray, what: str) -> xr.DataArray:
+    """The values of a plan in the order of the program's labels."""
+    from drofcm.core.labels import clash
+
+    if set(values.dims) != set(positions.dims):
+        raise ModelError(f"{what} has dimensions {values.dims}, declared are {positions.dims}")
+    if values.dtype.kind not in "biufO":
+        raise ModelError(f"{what} holds no numbers (dtype {values.dtype})")
+    for dim in positions.dims:
+        if dim not in values.indexes:
+            raise ModelError(f"{what}: dimension {dim!r} has no labels; use assign_coords")
+        theirs, ours = values.indexes[dim], positions.indexes[dim]
+        if not theirs.is_unique or set(theirs) != set(ours):
+            raise ModelError(f"{what}: labels of {dim!r} do not match the program: {clash(ours, theirs)}")
+    return values.reindex_like(positions).transpose(*positions.dims).astype(float)
+
+
+def _labelled(variables: Mapping[str, xr.DataArray], columns: Vector) -> xr.Dataset:
+    # one more entry, so that position -1 reads NaN; -0 would be shown as such
+    extended = np.append(columns, np.nan) + 0.0
+    return _together({name: at.copy(data=extended[at.values]) for name, at in variables.items()})
+
+
+def _together(arrays: Mapping[str, xr.DataArray]) -> xr.Dataset:
+    """Arrays in one Dataset, NaN where one of them lacks a label of another; labels stand in the order they come in."""
+    import pandas as pd
+    import xarray as xr
+
+    labels: dict[Any, Any] = {}
+    for array in arrays.values():
+        for dim in array.dims:
+            index = array.indexes[dim]
+            known = labels.setdefault(dim, index)
+            if not index.equals(known):
+                new = index[~index.isin(known)]
+                labels[dim] = known.append(new) if len(new) else known
+    return xr.Dataset(
+        {
+            name: array.reindex({dim: labels[dim] for dim in array.dims if not array.indexes[dim].equals(labels[dim])})
+            for name, array in arrays.items()
+        },
+        coords={dim: pd.Index(index, name=dim) for dim, index in labels.items()},
+    )

@@ -24,11 +24,13 @@ __all__ = [
     "OverdueError",
     "SolveError",
     "errors_of",
+    "labels_of",
     "printable",
     "quoted",
     "raise_if_any",
     "shorten",
     "suggest",
+    "text_of",
 ]
 
 
@@ -160,7 +162,20 @@ def suggest(word: str, known: Iterable[str]) -> str:
 
 
 def shorten(labels: Collection[Any], most: int = 6) -> str:
-    """The first labels of a sequence and how many were left out, for messages."""
-    shown = [str(label) for label in list(labels)[:most]]
-    left = len(labels) - len(shown)
+    """The first names of a sequence and how many were left out, for messages; see `labels_of` for labels of data."""
+    return _first([str(label) for label in list(labels)[:most]], len(labels))
+
+
+def labels_of(labels: Collection[Any], most: int = 6) -> str:
+    """The first labels of a dimension and how many were left out; text in quotes, so that '1' is not 1."""
+    return _first([text_of(label) for label in list(labels)[:most]], len(labels))
+
+
+def text_of(label: Any) -> str:
+    """A label as messages show it: text in quotes, anything else as it prints."""
+    return repr(str(label)) if isinstance(label, str) else str(label)
+
+
+def _first(shown: list[str], count: int) -> str:
+    left = count - len(shown)
     return ", ".join(shown) + (f" and {left} more" if left > 0 else "")

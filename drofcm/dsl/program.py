@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 import gc
+import inspect
 import logging
 import math
-import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,8 +25,11 @@ from drofcm.blocks.form import TwoStageBlocks
 from drofcm.blocks.join import join
 from drofcm.blocks.select import select
 from drofcm.core.dims import SCENARIO
-from drofcm.core.errors import InfeasibleError, ModelError, shorten
+from drofcm.core.errors import DrofcmError, InfeasibleError, ModelError, labels_of
 from drofcm.dsl.guard import StageModel, v1_semantics, watched
+from drofcm.dsl.hints import PROBABILITY, hint, place, unexpected
+from drofcm.dsl.names import checked_data
+from drofcm.dsl.sound import check_model
 from drofcm.dsl.stage import Kind, Stage
 from drofcm.risk.ambiguity import AmbiguitySet, Nominal, bind
 from drofcm.risk.measures import Expectation, RiskMeasure, as_sum
@@ -45,6 +49,11 @@ _CHUNK = 200
 
 _LEAST_CHUNK = 40
 """Scenarios for which another worker pays: the fixed time of a chunk is that of about a hundred scenarios."""
+
+_ROUNDING = 1e-9
+"""By which weights may miss one."""
+
+_SETTINGS = frozenset(inspect.signature(solve_blocks).parameters)
 
 StageFunction = Callable[[Stage, xr.Dataset], Any]
 
@@ -103,12 +112,7 @@ class TwoStageProgram:
         first_stage: StageFunction | None = None,
         recourse: StageFunction | None = None,
     ) -> None:
-        if SCENARIO not in data.dims or SCENARIO not in data.indexes:
-            raise ModelError(
-                f"the data need a {SCENARIO!r} dimension with labels (assign_coords); one scenario if all is certain"
-            )
-        if not data.indexes[SCENARIO].is_unique:
-            raise ModelError(f"labels of {SCENARIO!r} are not unique")
+        data = checked_data(data)
         count = data.sizes[SCENARIO]
         if "probability" not in data:
             data = data.assign(probability=(SCENARIO, np.full(count, 1 / count)))
@@ -156,6 +160,7 @@ class TwoStageProgram:
         InputError
             If the ambiguity set does not fit the data; see `drofcm.bind`.
         """
+        _warn_of_weights(risk)
         bound = self._bound(ambiguity)
         declared = self._declare()
         self._extract(declared)
@@ -208,6 +213,7 @@ class TwoStageProgram:
         checkpoint: Path | str | None = None,
         start: xr.Dataset | None = None,
         progress: Progress | None = None,
+        **unknown: Any,
     ) -> Result:
         """Find the plan that minimises first-stage cost plus the risk of the recourse cost.
 
@@ -250,6 +256,9 @@ class TwoStageProgram:
             If the checkpoint belongs to another problem, or the ambiguity set does not fit the data (see
             `drofcm.bind`).
         """
+        if unknown:
+            raise unexpected("solve", unknown)
+        _warn_of_weights(risk)
         bound = self._bound(ambiguity)
         try:
             return solve_blocks(
@@ -297,6 +306,7 @@ class TwoStageProgram:
         InfeasibleError
             If the plan breaks a first-stage row, or a scenario has no recourse at it.
         """
+        _warn_of_weights(risk)
         bound = self._bound(ambiguity)
         return evaluate_blocks(self.blocks(client), plan, risk, bound, client=client, workers=workers)
 
@@ -321,13 +331,13 @@ class TwoStageProgram:
         labels = list(scenarios)
         unknown = [label for label in labels if label not in index]
         if unknown or len(set(labels)) < len(labels):
-            what = f"unknown {SCENARIO} {shorten(unknown)}" if unknown else "a scenario is given twice"
+            what = f"unknown {SCENARIO} {labels_of(unknown)}" if unknown else "a scenario is given twice"
             raise ModelError(f"select: {what}")
         positions = [int(place) for place in index.get_indexer(pd.Index(labels))]
         data = self.data.isel({SCENARIO: positions})
         total = float(data["probability"].sum())
         if not total > 0:
-            raise ModelError(f"select: scenarios {shorten(labels)} have no probability")
+            raise ModelError(f"select: scenarios {labels_of(labels)} have no probability")
         part = self.on(data.assign(probability=(data["probability"] / total).assign_attrs(data["probability"].attrs)))
         if self._assembled is not None and _are(self._assembled[0], (self.data, *self._functions.values())):
             made_of = (part.data, *part._functions.values())
@@ -349,7 +359,7 @@ class TwoStageProgram:
         return self._extract(self._declare())
 
     def _declare(self) -> _Declared:
-        model = StageModel()
+        model = StageModel(frozenset(self.data.dims))
         certain = self.data.drop_dims(SCENARIO)
         first = self._run("first stage", Stage(model, certain, "first stage"), certain)
         names = tuple(str(name) for name in model.variables)
@@ -357,13 +367,15 @@ class TwoStageProgram:
         for name, row in model.constraints.items():
             if SCENARIO in row.coord_dims:
                 raise ModelError(f"row {name!r} of the first stage has the scenario dimension")
-        second = self._run("recourse", Stage(model, self.data, "recourse"), self.data)
+        # how likely a scenario is changes nothing in it: the risk measure weighs its cost
+        second = self._run("recourse", Stage(model, self.data, "recourse"), self.data.drop_vars(PROBABILITY))
         for name, variable in model.variables.items():
             if name not in names and SCENARIO not in variable.dims:
                 raise ModelError(f"variable {name!r} of the recourse has no scenario dimension")
         for name, row in model.constraints.items():
             if name not in rows and SCENARIO not in row.coord_dims:
                 raise ModelError(f"row {name!r} of the recourse has no scenario dimension")
+        check_model(model, self.data)
         twice = sorted(first[1].keys() & second[1].keys())
         if twice:
             raise ModelError(f"term {twice[0]!r} is recorded in both stages")
@@ -379,19 +391,12 @@ class TwoStageProgram:
         with watched(model):
             try:
                 cost = function(stage, data)
-            except ModelError:
+            except DrofcmError:
                 raise
-            except (ValueError, KeyError, AttributeError, TypeError) as error:
-                hint = self._hint(error) if kind == "first stage" else ""
-                raise ModelError(f"in the {kind}, {_where(error, function)}: {error}{hint}") from error
+            except (ValueError, KeyError, AttributeError, TypeError, IndexError, NotImplementedError) as error:
+                told = hint(error, kind, self.data)
+                raise ModelError(f"in the {kind}, {place(error, function)}: {error}{told}") from error
             return stage.cost(cost), stage.terms
-
-    def _hint(self, error: Exception) -> str:
-        """What a first stage that asks for something uncertain is told."""
-        missing = error.name if isinstance(error, AttributeError) else error.args[0] if error.args else None
-        if missing in self.data and SCENARIO in self.data[missing].dims:
-            return f" ({missing!r} is uncertain: the first stage sees nothing that has the dimension {SCENARIO!r})"
-        return ""
 
     def _extract(self, declared: _Declared) -> TwoStageBlocks:
         return extract(
@@ -455,15 +460,24 @@ def solve(problem: TwoStageProgram | TwoStageBlocks, **settings: Any) -> Result:
     """
     if isinstance(problem, TwoStageProgram):
         return problem.solve(**settings)
+    if not isinstance(problem, TwoStageBlocks):
+        raise ModelError(
+            f"solve: a TwoStageProgram or TwoStageBlocks is needed, got {type(problem).__name__} (a linopy.Model has a "
+            "solve() of its own)"
+        )
+    unknown = {name: value for name, value in settings.items() if name not in _SETTINGS}
+    if unknown:
+        raise unexpected("solve", unknown)
+    _warn_of_weights(settings.get("risk"))
     return solve_blocks(problem, **settings)
 
 
-def _where(error: Exception, function: StageFunction) -> str:
-    code = function.__code__
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if frame.filename == code.co_filename:
-            return f"{code.co_name}, line {frame.lineno}: {frame.line}"
-    return code.co_name
+def _warn_of_weights(risk: RiskMeasure | None) -> None:
+    """Weights that do not sum to one are legal, and more often a slip."""
+    total = as_sum(risk).total if risk is not None else 1.0
+    if abs(total - 1) > _ROUNDING:
+        what = f"weights of the risk measure sum to {total:g}: the recourse cost is counted that many times"
+        warnings.warn(f"{what} (weights that sum to 1 keep it a cost)", UserWarning, stacklevel=3)
 
 
 @contextmanager

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import linopy
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 from linopy.constraints import ConstraintBase
@@ -15,13 +14,14 @@ from linopy.expressions import LinearExpression, QuadraticExpression
 
 from drofcm.core.dims import SCENARIO
 from drofcm.core.errors import ModelError, shorten, suggest
+from drofcm.core.labels import clash
 from drofcm.core.units import labels_where
 from drofcm.dsl.guard import StageModel
+from drofcm.dsl.names import RESERVED_ROWS, RESERVED_VARIABLES, check_name
+from drofcm.dsl.operands import labelled, operand
+from drofcm.dsl.sound import check_finite, check_row, check_scenarios
 
 __all__ = ["Stage"]
-
-_TERM: Final = "_term"
-_HOLDS = {"<=": np.less_equal, ">=": np.greater_equal, "=": np.equal}
 
 Kind = Literal["first stage", "recourse"]
 Labels = Mapping[str, pd.Index]
@@ -46,6 +46,7 @@ class Stage:
     def __init__(self, model: StageModel, data: xr.Dataset, kind: Kind) -> None:
         self.model: linopy.Model = model
         self.kind: Kind = kind
+        self._known = model.dimensions
         self.terms: dict[str, LinearExpression] = {}
         self._data = data
 
@@ -105,9 +106,17 @@ class Stage:
         """A whole-numbered variable, at least zero unless said otherwise; see `variable`."""
         return self._declare(name, over, lower, upper, where, integer=True)
 
-    def binary(self, name: str, over: str | Sequence[str] = "", where: xr.DataArray | None = None) -> linopy.Variable:
-        """A variable that is zero or one; see `variable`."""
-        return self._declare(name, over, 0, 1, where, binary=True)
+    def binary(
+        self,
+        name: str,
+        over: str | Sequence[str] = "",
+        where: xr.DataArray | None = None,
+        *,
+        lower: float | xr.DataArray = 0,
+        upper: float | xr.DataArray = 1,
+    ) -> linopy.Variable:
+        """A variable that is zero or one; see `variable`. Bounds of 0 or 1 fix it where they meet."""
+        return self._declare(name, over, lower, upper, where, binary=True)
 
     def subject_to(self, name: str, row: ConstraintBase, where: xr.DataArray | None = None) -> None:
         """Add rows to the program.
@@ -134,11 +143,14 @@ class Stage:
             )
         if name in self.model.constraints:
             raise ModelError(f"row {name!r}: the name is taken")
+        what = f"row {name!r}"
         dims = [str(dim) for dim in row.coord_dims]
-        self._check_scenario(f"row {name!r}", dims)
+        check_name("row", name, {*self._known, *dims}, RESERVED_ROWS)
+        self._check_scenario(what, dims)
+        check_scenarios(what, row.indexes, self._data.indexes)
         if where is not None:
-            where = self._checked_mask(f"row {name!r}", where, {dim: row.indexes[dim] for dim in dims})
-        self._check_rows(name, row, where)
+            where = self._checked_mask(what, where, {dim: row.indexes[dim] for dim in dims})
+        check_row(what, row, where, self._data)
         self.model.add_constraints(row, name=name, mask=where)
 
     def record(self, name: str, expression: Any) -> None:
@@ -155,7 +167,11 @@ class Stage:
         term = self.linear(f"term {name!r}", expression)
         if name in self.terms:
             raise ModelError(f"term {name!r}: the name is taken")
-        self._check_scenario(f"term {name!r}", [str(dim) for dim in term.coord_dims])
+        dims = [str(dim) for dim in term.coord_dims]
+        check_name("term", name, {*self._known, *dims})
+        self._check_scenario(f"term {name!r}", dims)
+        check_scenarios(f"term {name!r}", term.indexes, self._data.indexes)
+        check_finite(f"term {name!r}", term, self._data)
         self.terms[name] = term
 
     def linear(self, what: str, expression: Any) -> LinearExpression:
@@ -166,8 +182,12 @@ class Stage:
             return expression.to_linexpr()
         if isinstance(expression, LinearExpression):
             return expression
-        if isinstance(expression, int | float | np.number | xr.DataArray):
-            return LinearExpression(xr.DataArray(expression), self.model)
+        if isinstance(expression, int | float | np.number | xr.DataArray | pd.Series):
+            try:
+                constant = operand(expression, {}, lambda: what, self.model, self._known)
+            except ValueError as error:
+                raise ModelError(f"{what}: {error}") from None
+            return LinearExpression(xr.DataArray(constant), self.model)
         raise ModelError(f"{what} must be a linear expression, got {type(expression).__name__}")
 
     def cost(self, expression: Any) -> LinearExpression:
@@ -186,9 +206,11 @@ class Stage:
         if dims != wanted:
             surplus = sorted(dims - wanted)
             raise ModelError(f"{what} has dimension {shorten(surplus)}: sum it over {surplus!r}")
+        check_scenarios(what, cost.indexes, self._data.indexes)
         absent = cost.const.isnull()
         if bool(absent.any()):
             raise ModelError(f"{what} is absent at {labels_where(absent)}: a masked variable is in it; use .fillna(0)")
+        check_finite(what, cost, self._data)
         return cost
 
     def _declare(
@@ -203,6 +225,7 @@ class Stage:
         what = f"variable {name!r}"
         if name in self.model.variables:
             raise ModelError(f"{what}: the name is taken")
+        check_name("variable", name, self._known, RESERVED_VARIABLES)
         dims = over.split() if isinstance(over, str) else list(over)
         if SCENARIO in dims:
             if self.kind == "first stage":
@@ -217,38 +240,67 @@ class Stage:
         mask = None if where is None else self._checked_mask(what, where, labels)
         low = self._checked_bound(f"{what}: lower bound", lower, labels)
         high = self._checked_bound(f"{what}: upper bound", upper, labels)
+        if kind.get("binary"):
+            _check_binary(what, low, high)
         crossed = low > high if mask is None else (low > high) & mask
         if bool(crossed.any()):
             raise ModelError(f"{what}: lower bound above upper bound at {labels_where(crossed)}")
-        if kind.get("binary"):
-            return self.model.add_variables(coords=coords, name=name, mask=mask, **kind)
+        for which, bound, worthless in (("lower", low, np.inf), ("upper", high, -np.inf)):
+            endless = bound == worthless if mask is None else (bound == worthless) & mask
+            if bool(endless.any()):
+                raise ModelError(
+                    f"{what}: {which} bound is {worthless:+g} at {labels_where(endless)}: no value is left"
+                )
         return self.model.add_variables(lower=low, upper=high, coords=coords, name=name, mask=mask, **kind)
 
     def _index(self, dim: str, what: str) -> pd.Index:
         if dim not in self._data.dims:
-            raise ModelError(f"{what}: the data have no dimension {dim!r} ({suggest(dim, map(str, self._data.dims))})")
+            raise ModelError(
+                f"{what}: the data have no dimension {dim!r} ({suggest(str(dim), map(str, self._data.dims))})"
+            )
         if dim not in self._data.indexes:
             raise ModelError(f"{what}: dimension {dim!r} of the data has no labels; use assign_coords")
         return self._data.indexes[dim].rename(dim)
 
-    def _checked_bound(self, what: str, bound: float | xr.DataArray, labels: Labels) -> xr.DataArray:
-        if not isinstance(bound, xr.DataArray):
-            if np.ndim(bound) > 0:
-                raise ModelError(f"{what}: give arrays dimension names (xarray.DataArray)")
-            bound = xr.DataArray(bound)
-        _check_labels(what, bound, labels)
-        missing = bound.isnull()
+    def _checked_bound(self, what: str, bound: Any, labels: Labels) -> xr.DataArray:
+        array = self._labelled(what, bound, labels)
+        missing = array.isnull()
         if bool(missing.any()):
             raise ModelError(f"{what} is NaN at {labels_where(missing)}")
-        return bound.drop_vars([name for name in bound.coords if name not in bound.dims])
+        # -0 would be shown as such where rows and values are listed
+        return array.astype(float) + 0.0
 
-    def _checked_mask(self, what: str, where: xr.DataArray, labels: Labels) -> xr.DataArray:
-        if not isinstance(where, xr.DataArray) or where.dtype != bool:
-            raise ModelError(f"{what}: `where` must be a boolean DataArray, got {getattr(where, 'dtype', type(where))}")
-        _check_labels(f"{what}: `where`", where, labels)
-        where = where.drop_vars([name for name in where.coords if name not in where.dims])
-        missing = {dim: index for dim, index in labels.items() if dim not in where.dims}
-        return where.expand_dims(missing).transpose(*labels)
+    def _checked_mask(self, what: str, where: Any, labels: Labels) -> xr.DataArray:
+        array = self._labelled(f"{what}: `where`", where, labels)
+        if array.dtype != bool:
+            raise ModelError(f"{what}: `where` must be a boolean DataArray, got {array.dtype}")
+        missing = {dim: index for dim, index in labels.items() if dim not in array.dims}
+        return array.expand_dims(missing).transpose(*labels)
+
+    def _labelled(self, what: str, value: Any, labels: Labels) -> xr.DataArray:
+        """A number or an array over some of the dimensions, on their labels."""
+        if np.ndim(value) == 0 and not isinstance(value, xr.DataArray):
+            if not isinstance(value, bool | int | float | np.number | np.bool_ | np.ndarray):
+                raise ModelError(f"{what}: a number or an array is needed, got {type(value).__name__}")
+            return xr.DataArray(value)
+        try:
+            array = labelled(value, {}, lambda: what, self._known)
+        except ValueError as error:
+            raise ModelError(f"{what}: {error}") from None
+        if not isinstance(array, xr.DataArray) or array.dtype.kind not in "biufO":
+            raise ModelError(f"{what}: numbers are needed, got {getattr(array, 'dtype', type(array).__name__)}")
+        surplus = [str(dim) for dim in array.dims if dim not in labels]
+        if surplus:
+            raise ModelError(
+                f"{what} has dimension {shorten(surplus)} that does not belong to ({shorten(list(labels))})"
+            )
+        for dim in map(str, array.dims):
+            if not array.indexes[dim].equals(labels[dim]):
+                raise ModelError(
+                    f"{what}: labels of {dim!r} do not match: {clash(labels[dim], array.indexes[dim])}; select or "
+                    "reindex explicitly"
+                )
+        return array.drop_vars([name for name in array.coords if name not in array.dims])
 
     def _check_scenario(self, what: str, dims: list[str]) -> None:
         if self.kind == "first stage" and SCENARIO in dims:
@@ -259,44 +311,9 @@ class Stage:
                 "first stage"
             )
 
-    def _check_rows(self, name: str, row: ConstraintBase, where: xr.DataArray | None) -> None:
-        # on plain arrays: aligning what is aligned already would cost more than the check
-        data, sizes = row.data, {dim: row.sizes[dim] for dim in row.coord_dims}
-        rhs, sign = (data[part].variable.set_dims(sizes).values for part in ("rhs", "sign"))
-        absent = np.isnan(rhs)
-        wanted = np.ones_like(absent) if where is None else where.values
-        lost = absent & wanted
-        if lost.any():
-            raise ModelError(
-                f"row {name!r} is absent at {_labels_of(row, lost)}: a masked variable or a shift removed it there. "
-                "State where the row is meant with where=..., let masked variables enter through .fillna(0), and write "
-                "initial conditions as rows of their own."
-            )
-        empty = (data["vars"].variable.transpose(*sizes, _TERM).values == -1).all(axis=-1) & wanted & ~absent
-        if empty.any():
-            kept = np.select([sign == s for s in _HOLDS], [holds(0.0, rhs + 0.0) for holds in _HOLDS.values()])
-            broken = empty & ~kept.astype(bool)
-            if broken.any():
-                raise ModelError(
-                    f"row {name!r} has no variable at {_labels_of(row, broken)} and is not fulfilled there "
-                    "(it reads 0 against a constant that contradicts it)"
-                )
 
-
-def _labels_of(row: ConstraintBase, flags: npt.NDArray[np.bool_]) -> str:
-    dims = list(row.coord_dims)
-    return labels_where(xr.DataArray(flags, [row.indexes[dim] for dim in dims], dims))
-
-
-def _check_labels(what: str, array: xr.DataArray, labels: Labels) -> None:
-    surplus = [str(dim) for dim in array.dims if dim not in labels]
-    if surplus:
-        raise ModelError(f"{what} has dimension {shorten(surplus)} that does not belong to ({shorten(list(labels))})")
-    for dim in map(str, array.dims):
-        if dim not in array.indexes:
-            raise ModelError(f"{what}: dimension {dim!r} has no labels")
-        if not array.indexes[dim].equals(labels[dim]):
-            raise ModelError(
-                f"{what}: labels of {dim!r} do not match: {shorten(array.indexes[dim])} against "
-                f"{shorten(labels[dim])}; select or reindex explicitly"
-            )
+def _check_binary(what: str, lower: xr.DataArray, upper: xr.DataArray) -> None:
+    for which, bound in (("lower", lower), ("upper", upper)):
+        odd = (bound != 0) & (bound != 1)
+        if bool(odd.any()):
+            raise ModelError(f"{what}: the {which} bound of a binary is 0 or 1, is not at {labels_where(odd)}")

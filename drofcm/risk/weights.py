@@ -35,6 +35,7 @@ def check_probability(probability: xr.DataArray) -> None:
     ValueError
         Naming the scenarios, or the sum.
     """
+    _check_labelled("probability", probability)
     values = probability.values
     bad = ~(np.isfinite(values) & (values >= 0))
     if bad.any():
@@ -44,6 +45,17 @@ def check_probability(probability: xr.DataArray) -> None:
     total = float(values.sum())
     if abs(total - 1) > _ROUNDING * max(1, len(values)):
         raise ValueError(f"probabilities must sum to 1, they sum to {total:.10g}; nothing is rescaled silently")
+
+
+def _check_labelled(what: str, array: object) -> None:
+    """Costs and probabilities meet by the labels of their scenarios."""
+    if not isinstance(array, xr.DataArray):
+        raise ValueError(
+            f"{what}: a DataArray over {SCENARIO!r} is needed, got {type(array).__name__}; "
+            f"xr.DataArray(values, coords={{{SCENARIO!r}: labels}}, dims={SCENARIO!r}) makes one"
+        )
+    if array.dims != (SCENARIO,) or SCENARIO not in array.indexes:
+        raise ValueError(f"{what}: one value for each labelled {SCENARIO!r} is needed, got dimensions {array.dims}")
 
 
 def worst_case_weights(
@@ -93,6 +105,8 @@ def worst_case(
     risk: RiskMeasure, ambiguity: AmbiguitySet, cost: xr.DataArray, probability: xr.DataArray
 ) -> tuple[xr.DataArray, xr.DataArray]:
     """Both, for one search: `worst_case_weights` and `worst_case_probability`."""
+    _check_labelled("probability", probability)
+    _check_labelled("cost", cost)
     probability = _of_scenarios(probability, cost)
     if bool(cost.isnull().any()):
         labels = cost[SCENARIO].values[cost.isnull().values].tolist()

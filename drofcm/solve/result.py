@@ -13,14 +13,16 @@ import xarray as xr
 
 from drofcm.core.errors import Finding, InputError
 from drofcm.core.files import whole_file
+from drofcm.core.labels import from_file, to_file
 from drofcm.risk.ambiguity import Nominal
 from drofcm.risk.measures import CVaR
 from drofcm.risk.weights import worst_case_weights
-from drofcm.solve.stored import restored, storable
 
 __all__ = ["Result", "Status"]
 
 Status = Literal["optimal", "stalled", "time_limit", "iteration_limit", "interrupted", "evaluated"]
+
+_NO_PRICES = "prices come from the decomposition (method='lshaped') where the first stage has rows"
 
 _GROUPS = ("first_stage", "recourse", "terms", "prices")
 _SERIES = ("recourse_cost", "probability", "worst_case_probability", "risk_weight")
@@ -63,7 +65,7 @@ class Result:
     prices
         By decomposition: for every row of the first stage its dual in the linear relaxation, what the objective rises
         by when the row's active side rises by one. A limit that binds from above has a negative price: its amount is
-        what one more unit is worth.
+        what one more unit is worth. The extensive form and evaluations have none: ``prices.attrs["why_empty"]``.
     """
 
     first_stage: xr.Dataset
@@ -81,6 +83,10 @@ class Result:
     log: pd.DataFrame
     provenance: dict[str, Any] = field(default_factory=dict)
     prices: xr.Dataset = field(default_factory=xr.Dataset)
+
+    def __post_init__(self) -> None:
+        if not self.prices and not self.prices.attrs:
+            object.__setattr__(self, "prices", self.prices.assign_attrs(why_empty=_NO_PRICES))
 
     def __str__(self) -> str:
         return (
@@ -109,8 +115,8 @@ class Result:
 
     def to_netcdf(self, path: str | os.PathLike[str]) -> None:
         """Write everything to one netCDF file; the file appears complete or not at all."""
-        tree = {f"/{name}": storable(getattr(self, name)) for name in _GROUPS}
-        tree["/scenario"] = storable(xr.Dataset({name: getattr(self, name) for name in _SERIES}))
+        tree = {f"/{name}": to_file(getattr(self, name)) for name in _GROUPS}
+        tree["/scenario"] = to_file(xr.Dataset({name: getattr(self, name) for name in _SERIES}))
         # columns of numbers and of text only, so that the log survives as it is
         tree["/log"] = xr.Dataset.from_dataframe(self.log.rename_axis("row"))
         root = xr.Dataset(attrs={"status": self.status, "provenance": json.dumps(self.provenance)})
@@ -135,7 +141,7 @@ class Result:
         if "status" not in tree.attrs:
             raise InputError([Finding(str(path), "is not a result of drofcm", "give a result.nc from a run folder")])
         try:
-            group = {name: restored(node.to_dataset(inherit=False)) for name, node in tree.children.items()}
+            group = {name: from_file(node.to_dataset(inherit=False)) for name, node in tree.children.items()}
             fields: dict[str, Any] = {name: group[name] for name in _GROUPS}
             fields |= {name: group["scenario"][name] for name in _SERIES}
             fields |= {name: float(tree.to_dataset()[name]) for name in _NUMBERS}
