@@ -20,7 +20,7 @@ from pydantic_core import ErrorDetails
 
 from drofcm.core.document import Document
 from drofcm.core.errors import Finding, InputError, quoted, raise_if_any, suggest
-from drofcm.core.limits import MOST_CELLS, MOST_HOURS, MOST_STEPS
+from drofcm.core.limits import MOST_CELLS, MOST_HOURS, MOST_SCENARIOS, MOST_STEPS
 from drofcm.sections.ambiguity import (
     KINDS,
     POLYHEDRAL,
@@ -168,7 +168,8 @@ def _size(
     nodes = len({centre.bus for centre in data_centres} | {plant.bus for plant in plants})
     steps = sum(group.count for group in steps_min)
     cells = events.scenarios * steps * nodes
-    if events.file is None and cells > MOST_CELLS:
+    told = steps > MOST_STEPS or events.scenarios > MOST_SCENARIOS
+    if events.file is None and cells > MOST_CELLS and not told:
         what = (
             f"{events.scenarios:,} events of {steps:,} steps at {nodes} nodes or more are {cells:,} figures, in arrays "
             f"of {cells * 8 / 1e9:,.1f} GB, at most {MOST_CELLS:,} are taken"
