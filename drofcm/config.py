@@ -258,7 +258,8 @@ def read_study(path: Path | str) -> StudyText:
             lenient = StudyFile.model_validate(document.values, context=UNRULED)
         except ValidationError:  # told above
             return StudyText(None, tuple(findings), document.where)
-        return StudyText(lenient, tuple(findings), document.where)
+        within_reach = sum(group.count for group in lenient.steps_min) <= MOST_STEPS
+        return StudyText(lenient if within_reach else None, tuple(findings), document.where)
     return StudyText(study, document.findings, document.where)
 
 
