@@ -20,7 +20,7 @@ from pydantic_core import ErrorDetails
 
 from drofcm.core.document import Document
 from drofcm.core.errors import Finding, InputError, quoted, raise_if_any, suggest
-from drofcm.core.limits import MOST_CELLS, MOST_HOURS, MOST_STEPS
+from drofcm.core.limits import MOST_CELLS, MOST_HOURS, MOST_SCENARIOS, MOST_STEPS
 from drofcm.sections.ambiguity import (
     KINDS,
     POLYHEDRAL,
@@ -168,7 +168,8 @@ def _size(
     nodes = len({centre.bus for centre in data_centres} | {plant.bus for plant in plants})
     steps = sum(group.count for group in steps_min)
     cells = events.scenarios * steps * nodes
-    if events.file is None and cells > MOST_CELLS:
+    told = steps > MOST_STEPS or events.scenarios > MOST_SCENARIOS
+    if events.file is None and cells > MOST_CELLS and not told:
         what = (
             f"{events.scenarios:,} events of {steps:,} steps at {nodes} nodes or more are {cells:,} figures, in arrays "
             f"of {cells * 8 / 1e9:,.1f} GB, at most {MOST_CELLS:,} are taken"
@@ -257,7 +258,8 @@ def read_study(path: Path | str) -> StudyText:
             lenient = StudyFile.model_validate(document.values, context=UNRULED)
         except ValidationError:  # told above
             return StudyText(None, tuple(findings), document.where)
-        return StudyText(lenient, tuple(findings), document.where)
+        within_reach = sum(group.count for group in lenient.steps_min) <= MOST_STEPS
+        return StudyText(lenient if within_reach else None, tuple(findings), document.where)
     return StudyText(study, document.findings, document.where)
 
 

@@ -7,7 +7,6 @@ distances to the references. Numbers are separated by commas or blanks.
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,13 +14,16 @@ import numpy as np
 import xarray as xr
 
 from drofcm.blocks.form import TwoStageBlocks
+from drofcm.blocks.smps_records import MOST_BYTES
 from drofcm.core.dims import SCENARIO
-from drofcm.core.errors import Finding, InputError, raise_if_any
+from drofcm.core.errors import Finding, InputError, quoted, raise_if_any
+from drofcm.core.reading import number, read_text
 from drofcm.risk.ambiguity import REFERENCE, Wasserstein
 
 __all__ = ["read_dro"]
 
 _ROUNDING = 1e-9
+_MOST_FAULTS = 20
 
 
 def read_dro(path: str | Path, blocks: TwoStageBlocks) -> tuple[TwoStageBlocks, Wasserstein]:
@@ -46,10 +48,7 @@ def read_dro(path: str | Path, blocks: TwoStageBlocks) -> tuple[TwoStageBlocks, 
         With every fault found, each with file and line.
     """
     path = Path(path)
-    try:
-        lines = path.read_text(encoding="ascii").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError([Finding(str(path), f"cannot be read: {error}")]) from error
+    lines = read_text(path, most=MOST_BYTES).split("\n")
     findings: list[Finding] = []
     rows = [
         (number, _numbers(f"{path}:{number}", line, findings))
@@ -62,10 +61,10 @@ def read_dro(path: str | Path, blocks: TwoStageBlocks) -> tuple[TwoStageBlocks, 
         what = f"has {len(rows)} lines of numbers, needed are 3 and one for each of the {count} scenarios"
         raise InputError([Finding(str(path), what, "give the .dro file that belongs to the stochastic file")])
     references = _head(path, rows, count, findings)
-    for number, values in rows[3:]:
+    for line, values in rows[3:]:
         if len(values) != references:
             what = f"holds {len(values)} distances, references are {references}"
-            findings.append(Finding(f"{path}:{number}", what))
+            findings.append(Finding(f"{path}:{line}", what))
     raise_if_any(findings)
     index = blocks.probability.indexes[SCENARIO]
     probability = np.zeros(count)
@@ -102,13 +101,11 @@ def _head(path: Path, rows: list[tuple[int, list[float]]], count: int, findings:
 def _numbers(where: str, line: str, findings: list[Finding]) -> list[float]:
     numbers = []
     for word in line.replace(",", " ").split():
-        try:
-            number = float(word)
-        except ValueError:
-            number = math.nan
-        if not math.isfinite(number):
-            findings.append(Finding(where, f"{word!r} is no number", "numbers, separated by commas"))
-        numbers.append(number)
+        value = number(word)
+        if value is not None:
+            numbers.append(value)
+        elif len(findings) < _MOST_FAULTS:
+            findings.append(Finding(where, f"{quoted(word)} is no number", "numbers, separated by commas"))
     return numbers
 
 

@@ -27,12 +27,13 @@ from drofcm.blocks.smps_stages import Periods, Stages, column_bounds, row_bounds
 from drofcm.blocks.smps_stochastic import Changes, Element, Reading, Stochastics
 from drofcm.core.dims import SCENARIO
 from drofcm.core.errors import Finding, InputError, shorten
+from drofcm.core.reading import file_fault
 
 __all__ = ["Layout", "Reading", "read_smps"]
 
 T = TypeVar("T")
 
-_SUFFIXES = {"core": (".cor", ".core"), "time": (".tim", ".time"), "stochastic": (".sto", ".stoch")}
+_SUFFIXES = {"core": (".cor", ".core", ".mps"), "time": (".tim", ".time"), "stochastic": (".sto", ".stoch")}
 
 
 def read_smps(
@@ -108,6 +109,9 @@ def _locate(stem: str | Path | None, given: Mapping[str, str | Path | None], log
     base = None if stem is None else Path(stem)
     if base is not None and base.suffix.lower() in suffixes:
         base = base.with_suffix("")
+    if base is not None and (not base.name or base.name == ".."):
+        log.error(str(stem), "is a folder, give the stem of the files")
+        return {}
     paths = {}
     for kind, value in given.items():
         if value is not None:
@@ -117,11 +121,18 @@ def _locate(stem: str | Path | None, given: Mapping[str, str | Path | None], log
         else:
             log.error(kind, f"no path of the {kind} file", f"pass a stem, or {kind}=")
             continue
-        found = [path for path in tried if path.is_file()]
-        if not found:
-            log.error(str(tried[0]), f"no such {kind} file", f"pass {kind}= if it has another name")
-        else:
+        faults = [file_fault(path) for path in tried]
+        found = [path for path, fault in zip(tried, faults, strict=True) if fault is None]
+        # a name that is there and cannot be read is what is meant
+        there = [fault for fault in faults if fault is not None and not fault.what.endswith("no such file")]
+        if found:
             paths[kind] = found[0]
+        elif there:
+            log.findings.append(there[0])
+        elif base is not None and value is None and base.is_dir():
+            log.error(str(stem), f"is a folder, and no {kind} file stands beside it", "give the stem of the files")
+        else:
+            log.error(str(tried[0]), f"no such {kind} file", f"pass {kind}= (--{kind}) if it has another name")
     return paths
 
 

@@ -14,9 +14,10 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
-from drofcm.core.errors import Finding, InputError, raise_if_any, suggest
+from drofcm.core.errors import Finding, quoted, raise_if_any, suggest
+from drofcm.core.reading import read_text
 
 __all__ = [
     "BOUND",
@@ -35,8 +36,10 @@ __all__ = [
 Layout = Literal["auto", "fixed", "free"]
 
 # Python's float() would take nan, 1_000 and 1e400 (infinite) as well; only a bound may be infinite
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eEdD][+-]?0*\d{1,2})?")
-BOUND = re.compile(r"[+-]?((\d+\.?\d*|\.\d+)([eEdD][+-]?\d+)?|inf(inity)?)", re.IGNORECASE)
+NUMBER = re.compile(r"[+-]?(\d{1,200}\.?\d*|\.\d+)([eEdD][+-]?0*\d{1,2})?", re.ASCII)
+BOUND = re.compile(r"[+-]?((\d+\.?\d*|\.\d+)([eEdD][+-]?\d+)?|inf(inity)?)", re.ASCII | re.IGNORECASE)
+MOST_BYTES: Final = 512 * 2**20
+"""Bytes of a file; the largest published one has a tenth of it."""
 
 _FIELDS = ((1, 3), (4, 12), (14, 22), (24, 36), (39, 47), (49, 61))
 
@@ -55,7 +58,7 @@ class Log:
     def unknown(self, where: str, what: str, name: str, known: Iterable[str]) -> None:
         """Note a name that is not known, with the nearest one that is."""
         # a search for the nearest name is slow: a file of another problem would ask for thousands
-        self.error(where, f"unknown {what} {name!r}", suggest(name, known) if len(self.findings) < 20 else "")
+        self.error(where, f"unknown {what} {quoted(name)}", suggest(name, known) if len(self.findings) < 20 else "")
 
     def stop(self) -> None:
         """Raise `InputError` with every fault so far; return if there is none."""
@@ -134,13 +137,9 @@ def read_records(path: Path, sections: Mapping[str, Section], layout: Layout, lo
     Raises
     ------
     InputError
-        If the file is not UTF-8 text.
+        If the file cannot be read or is not UTF-8 text.
     """
-    try:
-        lines = path.read_bytes().decode("utf-8").split("\n")
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        raise InputError([Finding(f"{path}:{line}", "not UTF-8 text", "convert the file")]) from error
+    lines = read_text(path, most=MOST_BYTES).split("\n")
     headers, texts = _split(path, lines, sections, log)
     readings: list[tuple[list[Record], list[Finding]]] = []
     for name, split in (("free", str.split), ("fixed", _fixed)):
@@ -166,7 +165,7 @@ def _split(
             section = word.upper() if word.upper() in sections else None
             if section is None:
                 known = f"known: {', '.join(sections)}; records begin with a blank"
-                log.error(f"{path}:{number}", f"unknown or unsupported section {word!r}", known)
+                log.error(f"{path}:{number}", f"unknown or unsupported section {quoted(word)}", known)
                 continue
             headers.append(Record(path, number, section, True, rest))
             if section == "ENDATA":
@@ -192,7 +191,7 @@ def _formed(
         if words and sections[section].fits(words):
             records.append(Record(path, number, section, False, words))
         else:
-            what = f"not a record of {section}: {' '.join(text.split())!r}"
+            what = f"not a record of {section}: {quoted(' '.join(text.split()))}"
             fix = f"expected {sections[section].form}; names with spaces only in the fixed fields of MPS"
             findings.append(Finding(f"{path}:{number}", what, fix))
     return records, findings

@@ -22,6 +22,8 @@ __all__ = ["smps"]
 
 def smps(
     file: Annotated[Path, typer.Argument(help="Common stem, or one of the files", show_default=False)],
+    core: Annotated[Path | None, typer.Option(help=".cor or .mps file, if its name differs")] = None,
+    time: Annotated[Path | None, typer.Option(help=".tim file, if its name differs")] = None,
     stochastic: Annotated[Path | None, typer.Option(help=".sto file, if its name differs")] = None,
     reading: Annotated[
         Literal["standard", "core"],
@@ -54,6 +56,8 @@ def smps(
         with heeded(), Shown("reading and solving", scale=1.0, unit="") as shown, cluster(scheduler) as client:
             result = solve_smps(
                 file,
+                core=core,
+                time=time,
                 stochastic=stochastic,
                 reading=reading,
                 dro=dro,

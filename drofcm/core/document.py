@@ -200,7 +200,7 @@ def _odd_keys(root: Node) -> Iterator[Node]:
 
 
 def _keys(name: str, root: Node) -> Iterator[Finding]:
-    """Keys given twice, and keys that cannot be shown."""
+    """Keys given twice, and keys that cannot be shown; what a key looks like, it is a name."""
     for mapping in _mappings(root):
         first: dict[str, int] = {}
         for key, _ in mapping.value:
@@ -208,6 +208,8 @@ def _keys(name: str, root: Node) -> Iterator[Finding]:
                 what = f"key {quoted(key.value)} is given twice, first in line {first[key.value]}"
                 yield _at(name, key, what, "keep one")
             first.setdefault(key.value, key.start_mark.line + 1)
+            if str(key.tag) != f"{_PREFIX}merge":
+                key.tag = f"{_PREFIX}str"
             if not key.value.isprintable():
                 yield _at(name, key, f"key {quoted(key.value)} holds characters that cannot be shown", "remove them")
 

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from drofcm.core.errors import Finding, shorten, suggest
+from drofcm.core.limits import MOST_SCENARIOS
 from drofcm.core.units import Quantity, check_quantities
 from drofcm.scenarios.ensemble import check_labelled
 from drofcm.scenarios.generate import whole
@@ -33,6 +34,9 @@ def check_count(scenarios: int) -> Iterator[Finding]:
     """A number of scenarios that is none."""
     if not whole(scenarios) or scenarios < 1:
         yield Finding("scenarios", f"must be a whole number of at least 1, got {scenarios!r}")
+    elif scenarios > MOST_SCENARIOS:
+        what = f"{scenarios:,} is taken for a slip, at most {MOST_SCENARIOS:,} are generated"
+        yield Finding("scenarios", what, "lower it")
 
 
 def check_shares(shares: Mapping[str, float], known: Collection[str]) -> Iterator[Finding]:

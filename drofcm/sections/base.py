@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Final, NamedTuple, Self
+from typing import Annotated, Any, ClassVar, Final, NamedTuple, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
@@ -68,13 +68,16 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
+    essential: ClassVar[bool] = False
+    """Whether nothing can be done with the section where its rules are broken."""
+
     def rules(self) -> Iterator[Broken]:
         """Rules between the keys of this section that do not hold."""
         return iter(())
 
     @model_validator(mode="after")
     def _obey_rules(self, info: ValidationInfo) -> Self:
-        broken = [] if info.context is UNRULED else list(self.rules())
+        broken = [] if info.context is UNRULED and not self.essential else list(self.rules())
         if broken:
             text = "; ".join(f"{'.'.join(map(str, rule.loc))}: {rule.what} ({rule.fix})" for rule in broken)
             raise PydanticCustomError("rules", "{text}", {"text": text, "broken": broken})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -76,6 +76,8 @@ class Catalogue(Section):
 
 class Candidates(Section):
     """Candidate hubs found in layers, in place of a layer of hubs."""
+
+    essential: ClassVar[bool] = True
 
     method: Literal["parcels", "grid", "poisson_disc", "clusters"] = Field(
         description="middle of each parcel, points in areas, or places amid volatile load"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from drofcm.config import StudyFile, Weather
+from drofcm.core.errors import Finding, raise_if_any
+from drofcm.core.limits import MOST_CELLS
 from drofcm.network.feeder import Feeder
 from drofcm.network.lindistflow import sensitivities
 from drofcm.scenarios.combined import Storm, combined_events
@@ -86,9 +89,11 @@ def generate_events(
     """
     feeder, section = sources.feeder, study.events
     buses = [centre.bus for centre in study.data_centres]
+    count = section.scenarios if scenarios is None else scenarios
+    raise_if_any(_size_findings(count, steps.size, len({*buses, *(plant.bus for plant in study.plants)})))
     megawatt = {"units": "MW"}
     common: dict[str, Any] = {
-        "scenarios": section.scenarios if scenarios is None else scenarios,
+        "scenarios": count,
         "rating": xr.DataArray([centre.rating_mw for centre in study.data_centres], {"node": buses}, attrs=megawatt),
         "running": xr.DataArray([centre.running_mw for centre in study.data_centres], {"node": buses}, attrs=megawatt),
         "step_length": steps,
@@ -119,6 +124,13 @@ def generate_events(
         hubs=[str(hub) for hub in sources.layers["hubs"]["id"]],
         hub_outage_probability=section.hub_outage_probability,
     )
+
+
+def _size_findings(scenarios: int, steps: int, nodes: int) -> Iterator[Finding]:
+    """The study file is asked the same; here the number may come from elsewhere."""
+    if scenarios * steps * nodes > MOST_CELLS:
+        what = f"{scenarios:,} events of {steps:,} steps at {nodes} nodes are more than {MOST_CELLS:,} figures"
+        yield Finding("scenarios", what, "generate fewer")
 
 
 def _storm(study: StudyFile, weather: Weather, sources: Sources) -> Storm:

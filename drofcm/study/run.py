@@ -11,8 +11,7 @@ from typing import Any, Final, Protocol
 import pandas as pd
 import xarray as xr
 
-from drofcm.config import changed, load_study
-from drofcm.core.document import Document
+from drofcm.config import changed, read_study
 from drofcm.core.errors import Finding, InfeasibleError, InputError, LimitError, SolveError, raise_if_any
 from drofcm.core.files import unwritable
 from drofcm.core.interrupts import heeded, held
@@ -46,6 +45,7 @@ from drofcm.study.kept import full_disk_told, summary_of_plan, table_of_plan
 from drofcm.study.outcome_layers import plan_layers
 from drofcm.study.publish import alone, check_target, tidy, writing
 from drofcm.study.risk import risk_measure
+from drofcm.study.sources import source_findings
 
 __all__ = ["Progress", "no_plan", "open_study", "run_study", "solve_do_nothing"]
 
@@ -107,11 +107,16 @@ def open_study(path: Path | str, **solver: Any) -> Assembly:
         With every fault; those of the study file carry line and column.
     """
     path = Path(path)
-    study = load_study(path)
+    read = read_study(path)
+    if read.findings:
+        also = [] if read.study is None else source_findings(read.study, path.parent, read.where)
+        raise InputError([*read.findings, *(finding for finding in also if finding not in read.findings)])
+    study = read.study
+    assert study is not None  # without a study there is a finding
     changes = {key: value for key, value in solver.items() if value is not None}
     if changes:
         study = changed(study, solver=changes)
-    return assemble(study, path.parent, Document.read(path).where)
+    return assemble(study, path.parent, read.where)
 
 
 def solve_do_nothing(assembly: Assembly) -> Result:

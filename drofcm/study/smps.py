@@ -19,6 +19,8 @@ __all__ = ["solve_smps"]
 def solve_smps(
     file: Path,
     *,
+    core: Path | None = None,
+    time: Path | None = None,
     stochastic: Path | None = None,
     reading: Any = "standard",
     dro: Path | None = None,
@@ -34,8 +36,8 @@ def solve_smps(
     ----------
     file
         Common stem of the files, or one of them.
-    stochastic
-        The .sto file, where its name differs.
+    core, time, stochastic
+        The .cor, .tim and .sto file, where its name differs.
     reading
         What a scenario changes; see `drofcm.read_smps`.
     dro
@@ -55,7 +57,7 @@ def solve_smps(
         With every fault of the files, or if the checkpoint does not fit.
     """
     expect(checkpoint, resume)
-    blocks = read_smps(file, stochastic=stochastic, reading=reading)
+    blocks = read_smps(file, core=core, time=time, stochastic=stochastic, reading=reading)
     ambiguity: AmbiguitySet = Nominal()
     if dro is not None:
         blocks, ambiguity = read_dro(dro, blocks)

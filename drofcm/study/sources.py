@@ -35,7 +35,7 @@ from drofcm.study.beside import file_beside, folder_beside, strays
 from drofcm.study.matrix import read_matrix
 from drofcm.study.places import Where, candidate_hubs, named_layers, road_distance
 
-__all__ = ["Sources", "Where", "dotted", "load_sources"]
+__all__ = ["Sources", "Where", "dotted", "load_sources", "source_findings"]
 
 T = TypeVar("T")
 
@@ -168,6 +168,15 @@ def _without_errors(table: T | None, findings: Sequence[Finding], notes: _Attemp
     notes.findings += findings
     assert table is not None  # without a table there is an error
     return table
+
+
+def source_findings(study: StudyFile, folder: Path, where: Where = dotted) -> list[Finding]:
+    """What `load_sources` would raise, for a study that is refused for other reasons already."""
+    try:
+        load_sources(study, folder, where)
+    except InputError as error:
+        return list(error.findings)
+    return []
 
 
 def _layer(area: Path, name: str, kind: Kind, key: str) -> gpd.GeoDataFrame:
