@@ -363,6 +363,7 @@ def load_trace(
     time: str | None = None,
     power: str | None = None,
     unit: str | None = None,
+    time_unit: str | None = None,
     longest_gap_s: float | None = None,
     between: Between = "hold",
 ) -> xr.DataArray:
@@ -371,15 +372,20 @@ def load_trace(
     Parameters
     ----------
     path
-        A CSV file with a header: a column of stamps, in seconds or as ISO 8601 dates and times, which may be irregular,
-        and a column of power.
+        A CSV file with a header, its cells separated by commas, semicolons or tabs, with points or (unless they could
+        set thousands apart) commas as decimal marks: a column of stamps, numbers or ISO 8601 dates and times, which may
+        be irregular, and a column of power.
     time
         Name of the column of stamps; the first column if left out.
     power
         Name of the column of power; if left out, the only other one, or the only one that states a unit.
     unit
         ``"W"``, ``"kW"`` or ``"MW"``; if left out, read from the end of the column's name (``power_total_W``,
-        ``power [MW]``).
+        ``power [MW]``; ``_mw`` may be milliwatts and is refused).
+    time_unit
+        ``"ns"``, ``"us"``, ``"ms"``, ``"s"``, ``"min"``, ``"h"`` or ``"d"`` of stamps that are numbers; if left out,
+        read from the column's name (``time_s``, ``timestamp_ms``, ``minute``; ``t`` alone is seconds) or, where that
+        names none, from stamps that count from 1970, whose size tells it.
     longest_gap_s
         The gap rule: readings may be at most so many seconds apart, and what lies between is bridged as ``between``
         says; if left out, one second, or ten times the usual interval if that is longer.
@@ -396,6 +402,15 @@ def load_trace(
     ------
     InputError
         With every finding as ``file:line``: cells that are no number, negative power, stamps given twice or out of
-        order, gaps beyond the rule; a unit that is not stated or contradicts the column.
+        order, gaps beyond the rule; a unit of power or time that is not stated, contradicts the column, or makes powers
+        or lengths that no trace has; time zones in some stamps only; a first line that is no header.
     """
-    return read_trace(Path(path), time=time, power=power, unit=unit, longest_gap_s=longest_gap_s, between=between)
+    return read_trace(
+        Path(path),
+        time=time,
+        power=power,
+        unit=unit,
+        time_unit=time_unit,
+        longest_gap_s=longest_gap_s,
+        between=between,
+    )

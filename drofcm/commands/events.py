@@ -32,12 +32,22 @@ def scenarios(
         typer.Option(help="Share of each class whose worst events are kept apart; by data 0.1", min=0, callback=figure),
     ] = None,
     trace: Annotated[list[Path] | None, typer.Option(help="Measured power, CSV; may be repeated")] = None,
+    time: Annotated[str | None, typer.Option(help="Column of stamps in the traces; the first if left out")] = None,
+    power: Annotated[str | None, typer.Option(help="Column of power in the traces")] = None,
+    unit: Annotated[str | None, typer.Option(help="W, kW or MW, if that column's name does not say it")] = None,
+    time_unit: Annotated[
+        str | None, typer.Option(help="ns, us, ms, s, min, h or d, if the name of the stamps does not say it")
+    ] = None,
+    longest_gap_s: Annotated[
+        float | None, typer.Option(help="Seconds that readings of the traces may be apart", min=0)
+    ] = None,
     scheduler: Annotated[str | None, typer.Option(help="Running Dask scheduler, tcp://host:port")] = None,
     chunk: Annotated[int | None, typer.Option(help="Scenarios per task", min=1)] = None,
 ) -> None:
     """Generate the events of a study, draw them, and write them to a file the study can point to."""
     from drofcm.study.scenarios import EVENTS_FILE, make_scenarios
 
+    columns = {"time": time, "power": power, "unit": unit, "time_unit": time_unit, "longest_gap_s": longest_gap_s}
     with working("generating") as tell, cluster(scheduler) as client:
         made = make_scenarios(
             study,
@@ -49,6 +59,7 @@ def scenarios(
             method=method,
             tail=tail,
             traces=trace or (),
+            columns={name: value for name, value in columns.items() if value is not None},
             client=client,
             chunk=chunk,
             progress=tell,

@@ -7,10 +7,10 @@ either way the energy between the first and the last whole second is that of the
 from __future__ import annotations
 
 import csv
-import re
+import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,18 +18,43 @@ import pandas as pd
 import xarray as xr
 
 from drofcm.core.errors import Finding, InputError, raise_if_any, shorten, suggest
+from drofcm.core.reading import read_text
+from drofcm.core.trace_columns import decimal_of, numbers_of, power_factor, power_unit, seconds_of, separator_of
 
 __all__ = ["Between", "read_trace"]
 
 Between = Literal["hold", "linear"]
 Floats = npt.NDArray[np.float64]
 
-_MEGAWATT: Final = {"W": 1e-6, "kW": 1e-3, "MW": 1.0}
-_SUFFIX = re.compile(r"(?:^|[^A-Za-z])(MW|kW|KW|kw|mw|W|w)[\])]?$")
-_SPELLED: Final = {"mw": "MW", "kw": "kW", "w": "W"}
+MOST_MW: Final = 10_000.0
+"""Power that no site draws."""
+
+MOST_SECONDS: Final = 366 * 86_400
+"""Length beyond which a trace is taken for one with a wrong unit of time."""
+
 _TYPICAL_GAPS = 10.0
 # many rows of a broken file are wrong in the same way
 _MOST_OF_A_KIND = 20
+# lines by which separators are told
+_FIRST_LINES = 50
+
+
+class _Table(NamedTuple):
+    """A file taken apart: the cells of its head, and its further rows with the lines they stand in."""
+
+    path: Path
+    head_line: int
+    header: list[str]
+    rows: list[tuple[int, list[str]]]
+
+    @property
+    def head(self) -> str:
+        """Where the head stands."""
+        return f"{self.path}:{self.head_line}"
+
+    def column(self, place: int) -> list[str]:
+        """The cells of one column; none where a row has another number of cells than the head."""
+        return [cells[place] if len(cells) == len(self.header) else "" for _, cells in self.rows]
 
 
 def read_trace(
@@ -38,6 +63,7 @@ def read_trace(
     time: str | None = None,
     power: str | None = None,
     unit: str | None = None,
+    time_unit: str | None = None,
     longest_gap_s: float | None = None,
     between: Between = "hold",
 ) -> xr.DataArray:
@@ -46,109 +72,124 @@ def read_trace(
         raise InputError([Finding("between", f"unknown rule {between!r}", suggest(str(between), ("hold", "linear")))])
     if longest_gap_s is not None and not longest_gap_s > 0:
         raise InputError([Finding("longest_gap_s", f"must be above 0 s, got {longest_gap_s!r}")])
-    header, rows = _rows(path)
-    time_at, power_at, scale = _columns(path, header, time, power, unit)
-    stamps, values, lines, findings = _numbers(path, header, rows, time_at, power_at)
-    findings += _order(path, header[time_at], stamps, lines)
+    table = _table(path)
+    time_at, power_at = _columns(table, time, power)
+    time_where, power_where = (f"{table.head}: {table.header[place]}" for place in (time_at, power_at))
+    scale, findings = power_factor(power_where, table.header[power_at], unit)
+    stamps, more = seconds_of(time_where, table.header[time_at], table.column(time_at), time_unit)
+    decimal = decimal_of(table.column(power_at))
+    if decimal is None:
+        what = "its commas may be decimal marks or set thousands apart"
+        more.append(Finding(power_where, what, "write numbers with a point, and nothing between thousands"))
+    raise_if_any([*findings, *more])
+    values = np.asarray(numbers_of(table.column(power_at), decimal or "."), dtype=float)
+    lines, sound, findings = _sound(table, time_at, stamps, power_at, values)
+    stamps, values = stamps[sound], values[sound] * scale
+    findings += _order(path, table.header[time_at], stamps, lines)
     findings += _gaps(path, stamps, lines, longest_gap_s)
+    findings += _extent(power_where, time_where, stamps, values)
     raise_if_any(findings)
     if len(stamps) < 2 or stamps[-1] - stamps[0] < 1:
         raise InputError([Finding(str(path), "holds less than a second of readings", "give a longer trace")])
-    return _per_second(path, stamps, values * scale, between)
+    return _per_second(path, stamps, values, between)
 
 
-def _rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+def _table(path: Path) -> _Table:
+    text = read_text(path)
+    first = [line for line in text[: csv.field_size_limit()].splitlines()[:_FIRST_LINES] if line.strip()]
+    separator = separator_of(first, f"{path}:1")
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    rows = []
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file)
-            header = [cell.strip() for cell in next(reader, [])]
-            rows = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise InputError([Finding(str(path), f"cannot be read: {reason}", "give a CSV file")]) from None
-    if not header or not rows:
+        for cells in reader:
+            stripped = [cell.strip() for cell in cells]
+            if any(stripped):
+                rows.append((reader.line_num, stripped))
+    except csv.Error as error:
+        limit = csv.field_size_limit()
+        what = f"a cell of more than {limit:,} characters" if "field larger" in str(error) else f"is no CSV: {error}"
+        raise InputError([Finding(f"{path}:{reader.line_num}", what, "is a quotation mark left open?")]) from None
+    if len(rows) < 2:
         raise InputError([Finding(f"{path}:1", "holds no readings", "a header, then one reading a line")])
-    return header, rows
+    (head_line, header), *readings = rows
+    if all(_is_reading(cell) for cell in header if cell):
+        what = "the first line holds readings; a header is needed"
+        fix = "name the columns in a line above them, for example time_s,power_kW"
+        raise InputError([Finding(f"{path}:{head_line}", what, fix)])
+    return _Table(path, head_line, header, readings)
 
 
-def _columns(
-    path: Path, header: list[str], time: str | None, power: str | None, unit: str | None
-) -> tuple[int, int, float]:
-    """Positions of time and power, and the factor to MW."""
+def _is_reading(cell: str) -> bool:
+    """Whether a cell of the head is a number or a date."""
+    column = pd.Series([cell.replace(",", ".")])
+    number = pd.to_numeric(column, errors="coerce").notna().all()
+    return bool(number or pd.to_datetime(column, errors="coerce", format="ISO8601", utc=True).notna().all())
+
+
+def _columns(table: _Table, time: str | None, power: str | None) -> tuple[int, int]:
+    """Positions of time and power."""
+    header = table.header
     findings = [
-        Finding(f"{path}:1", f"no column {name!r}", suggest(name, header))
+        Finding(table.head, f"no column {name!r}", suggest(name, header))
         for name in (time, power)
         if name is not None and name not in header
     ]
+    findings += [
+        Finding(table.head, f"column {name!r} stands there {header.count(name)} times", "name each column once")
+        for name in (time, power)
+        if name is not None and header.count(name) > 1
+    ]
+    if time is not None and time == power:
+        findings.append(Finding(table.head, f"column {time!r} cannot be time and power", "name two columns"))
     raise_if_any(findings)
-    time_at = 0 if time is None else header.index(time)
+    power_named = None if power is None else header.index(power)
+    time_at = header.index(time) if time is not None else int(power_named == 0)
     others = [place for place in range(len(header)) if place != time_at]
-    told = [place for place in others if _unit_of(header[place])]
-    if power is not None:
-        power_at = header.index(power)
-    elif len(others) == 1 or len(told) == 1:
-        power_at = others[0] if len(others) == 1 else told[0]
-    else:
-        what = f"which column is the power cannot be told: {shorten([header[place] for place in told or others])}"
-        raise InputError([Finding(f"{path}:1", what, "name it: power='...'")])
-    stated = _unit_of(header[power_at])
-    where = f"{path}:1: {header[power_at]}"
-    if unit is not None and unit not in _MEGAWATT:
-        raise InputError([Finding("unit", f"unknown unit {unit!r}", suggest(unit, _MEGAWATT))])
-    if unit is not None and stated is not None and unit != stated:
-        raise InputError([Finding(where, f"the column says {stated}, unit='{unit}' is asked for", "correct one")])
-    if unit is None and stated is None:
-        raise InputError([Finding(where, "no unit is stated", "end the name in _W, _kW or _MW, or give unit=")])
-    return time_at, power_at, _MEGAWATT[unit or stated or ""]
+    told = [place for place in others if power_unit(header[place])]
+    if power_named is not None and others:
+        return time_at, power_named
+    if len(others) == 1 or len(told) == 1:
+        return time_at, others[0] if len(others) == 1 else told[0]
+    if not others:
+        what = f"there is one column, {shorten([repr(name) for name in header])}"
+        raise InputError([Finding(table.head, what, "a column of time and one of power, separated by commas")])
+    candidates = shorten([repr(header[place]) for place in told or others])
+    what = f"which column is the power cannot be told: {candidates}"
+    raise InputError([Finding(table.head, what, "name it: power= (--power on the command line)")])
 
 
-def _unit_of(name: str) -> str | None:
-    found = _SUFFIX.search(name)
-    return _SPELLED[found.group(1).lower()] if found else None
-
-
-def _numbers(
-    path: Path, header: list[str], rows: list[tuple[int, list[str]]], time_at: int, power_at: int
-) -> tuple[Floats, Floats, npt.NDArray[np.int64], list[Finding]]:
-    """Seconds since the first reading, power as it stands in the file, and the lines of the file they stand in."""
-    lines = np.array([line for line, _ in rows], dtype=np.int64)
-    short = np.array([len(cells) != len(header) for _, cells in rows])
-    cell = [(cells[time_at], cells[power_at]) if len(cells) == len(header) else ("", "") for _, cells in rows]
-    stamps = _seconds([stamp for stamp, _ in cell])
-    values = pd.to_numeric(pd.Series([value.strip() for _, value in cell]), errors="coerce").to_numpy(dtype=float)
+def _sound(
+    table: _Table, time_at: int, stamps: Floats, power_at: int, values: Floats
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_], list[Finding]]:
+    """Lines of the readings that are sound, where those stand among the rows, and what is wrong with the others."""
+    path, header = table.path, table.header
+    lines = np.array([line for line, _ in table.rows], dtype=np.int64)
+    short = np.array([len(cells) != len(header) for _, cells in table.rows])
+    times, powers = table.column(time_at), table.column(power_at)
     broken_time, broken_power = ~np.isfinite(stamps) & ~short, ~np.isfinite(values) & ~short
+
+    def at(place: int) -> Callable[[int], str]:
+        return lambda k: f"{path}:{lines[k]}: {header[place]}"
+
     kinds = (
         (short, lambda k: f"{path}:{lines[k]}", lambda k: "number of cells differs from the header"),
-        (
-            broken_time,
-            lambda k: f"{path}:{lines[k]}: {header[time_at]}",
-            lambda k: f"is no time: {cell[k][0]!r}",
-        ),
-        (
-            broken_power,
-            lambda k: f"{path}:{lines[k]}: {header[power_at]}",
-            lambda k: f"is no number: {cell[k][1]!r}",
-        ),
-        (
-            values < 0,
-            lambda k: f"{path}:{lines[k]}: {header[power_at]}",
-            lambda k: f"is negative: {cell[k][1].strip()}",
-        ),
+        (broken_time, at(time_at), lambda k: f"is no time: {times[k]!r}"),
+        (broken_power, at(power_at), lambda k: f"is no number: {powers[k]!r}"),
+        (values < 0, at(power_at), lambda k: f"is negative: {powers[k]}"),
     )
     findings = [found for mask, where, what in kinds for found in _each(mask, where, what)]
     sound = ~short & ~broken_time & ~broken_power
-    return stamps[sound], values[sound], lines[sound], findings
+    return lines[sound], sound, findings
 
 
-def _seconds(texts: list[str]) -> Floats:
-    """Numbers are seconds; anything else is read as ISO 8601 dates and times."""
-    column = pd.Series([text.strip() for text in texts])
-    numbers = pd.to_numeric(column, errors="coerce")
-    if numbers.notna().sum() >= 0.5 * (column != "").sum():
-        return np.asarray(numbers, dtype=float)
-    moments = pd.to_datetime(column, errors="coerce", format="ISO8601", utc=True)
-    since = (moments - moments.min()).dt.total_seconds()
-    return np.asarray(since, dtype=float)
+def _extent(power_where: str, time_where: str, stamps: Floats, megawatts: Floats) -> Iterator[Finding]:
+    """Sizes that no trace has, which a wrong unit makes."""
+    if len(megawatts) and megawatts.max() > MOST_MW:
+        what = f"{megawatts.max():,.6g} MW are more than any site draws"
+        yield Finding(power_where, what, "correct the unit: end the name in _W, _kW or _MW, or give unit= (--unit)")
+    if len(stamps) and np.ptp(stamps) > MOST_SECONDS:
+        what = f"the readings span {np.ptp(stamps) / 86_400:,.0f} days, over a year is taken for a slip"
+        yield Finding(time_where, what, "correct the unit of time, or cut the trace")
 
 
 def _each(mask: npt.NDArray[np.bool_], where: Callable[[int], str], what: Callable[[int], str]) -> Iterator[Finding]:
@@ -184,7 +225,7 @@ def _gaps(path: Path, stamps: Floats, lines: npt.NDArray[np.int64], longest: flo
         lambda k: f"{path}:{lines[k + 1]}",
         lambda k: f"no reading for {step[k]:.6g} s; at most {limit:.6g} s are bridged ({rule})",
     ):
-        yield Finding(finding.where, finding.what, "cut the trace there, or raise longest_gap_s")
+        yield Finding(finding.where, finding.what, "cut the trace there, or raise longest_gap_s (--longest-gap-s)")
 
 
 def _per_second(path: Path, stamps: Floats, power: Floats, between: Between) -> xr.DataArray:

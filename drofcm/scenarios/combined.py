@@ -17,15 +17,15 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from drofcm.core.errors import Finding, shorten, suggest
-from drofcm.core.randomness import stream
+from drofcm.core.errors import Finding, raise_if_any, shorten, suggest
+from drofcm.core.randomness import settled, stream
 from drofcm.scenarios.ensemble import step_statistics
 from drofcm.scenarios.events import EVENTS
-from drofcm.scenarios.generate import draw_all
+from drofcm.scenarios.generate import check_count, check_size, draw_all
 from drofcm.scenarios.outages import HUB_CURVE, LINE_CURVE, FragilityCurve, draw_hits, gusts
 from drofcm.scenarios.plants import Plants, Sky, lost_output
 from drofcm.scenarios.shocks import EVENT_CLASSES, SiteEvents, event_classes, site_events
-from drofcm.scenarios.shocks_check import check_count, check_lines, check_shares
+from drofcm.scenarios.shocks_check import check_lines, check_shares
 
 __all__ = ["ALL_CLASSES", "MATRIX_EVENTS", "Storm", "combined_events", "matrix_places"]
 
@@ -94,7 +94,7 @@ class Storm:
         lines = rng.random(len(at_line)) < fails
         hubs = rng.random(len(at_hub)) < self.hub_curve(at_hub)
         slow = rng.uniform(*_ROADS_SLOW) * np.exp(0.15 * rng.standard_normal(len(at_hub)))
-        return lines, hubs, np.maximum(slow, 1.0)
+        return lines, hubs, settled(np.maximum(slow, 1.0))
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,16 @@ class _Combined:
         # a plant without grid stops: its load falls to what else can serve it
         lost = np.where(dead[at_plant][:, None], self.plants.output[:, None], lost)
         np.add.at(at_node, at_plant, lost)
-        return _Drawn(np.stack(step_statistics(at_node, self.sites.steps)), line_out, up, road)
+        return _Drawn(self._settle(np.stack(step_statistics(at_node, self.sites.steps))), line_out, up, road)
+
+    def _settle(self, change: Floats) -> Floats:
+        """Changes of load over (..., node, time) to a watt, within what data centres and plants can gain and lose."""
+        least, most = np.zeros(len(self.nodes)), np.zeros(len(self.nodes))
+        at = self._places(self.sites.nodes)
+        np.add.at(least, at, -self.sites.sites.running)
+        np.add.at(most, at, self.sites.sites.rating)
+        np.add.at(most, self._places(self.plants.node), self.plants.output)
+        return np.clip(settled(change), least[:, None], most[:, None])
 
     def _dead(self, line_out: Flags) -> Flags:
         """Nodes that the lines cut off, over (node)."""
@@ -270,6 +279,7 @@ def combined_events(
     if matrix is not None and not findings:
         findings += _check_places(matrix, rating, plants, lines, hubs)
     sites = site_events(rating, running, step_length, shares or {}, fault_lines, seed, downstream, findings)
+    raise_if_any(check_size(scenarios, len(nodes), len(sites.steps)))
     hits = None if matrix is None else draw_hits(matrix, scenarios, seed=seed)
     classes = _classes_of(hits) if hits is not None else event_classes(scenarios, shares or {}, ALL_CLASSES)
     study = _Combined(

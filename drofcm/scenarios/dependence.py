@@ -20,7 +20,7 @@ from drofcm.core.errors import Finding, raise_if_any, shorten, suggest
 from drofcm.core.randomness import stream
 from drofcm.core.units import labels_where
 from drofcm.scenarios.ensemble import check_labelled
-from drofcm.scenarios.generate import whole
+from drofcm.scenarios.generate import check_count, whole
 
 __all__ = ["Copula", "block_bootstrap", "fit_copula", "tail_dependence", "tail_report"]
 
@@ -85,8 +85,7 @@ class Copula:
         InputError
             If ``scenarios`` is not a whole number of at least 1.
         """
-        if not whole(scenarios) or scenarios < 1:
-            raise_if_any([Finding("scenarios", f"must be a whole number of at least 1, got {scenarios!r}")])
+        raise_if_any(check_count(scenarios))
         labels = np.arange(first, first + scenarios)
         free = np.stack([stream(seed, purpose, int(label)).random(len(self.variables)) for label in labels])
         tied = self._dependent(free)
@@ -336,10 +335,8 @@ def block_bootstrap(
 
 
 def _check_record(residuals: xr.DataArray, scenarios: int, steps: int | None, block: int | None) -> list[Finding]:
-    findings = []
+    findings = [*check_count(scenarios)]
     count = residuals.sizes["time"]
-    if not whole(scenarios) or scenarios < 1:
-        findings.append(Finding("scenarios", f"must be a whole number of at least 1, got {scenarios!r}"))
     if count < _FEWEST:
         findings.append(Finding("residuals", f"has {count} steps, {_FEWEST} are needed", "give a longer record"))
     if steps is not None and not (whole(steps) and 1 <= steps <= count):

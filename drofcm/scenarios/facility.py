@@ -18,6 +18,7 @@ import xarray as xr
 from scipy.signal import lfilter
 
 from drofcm.core.errors import Finding, raise_if_any
+from drofcm.core.randomness import settled
 from drofcm.scenarios.loads import (
     InferenceService,
     TrainingJob,
@@ -236,7 +237,7 @@ def _at_bus(
             facility.inference_mw * served * day_of_requests(seconds, night=facility.night, start_hour=start_hour)
         )
     return xr.DataArray(
-        computing + facility.overhead * _slowly(computing, facility.cooling_s),
+        np.minimum(settled(computing + facility.overhead * _slowly(computing, facility.cooling_s)), facility.peak_mw),
         dims="second",
         coords={"second": np.arange(seconds)},
         attrs={"units": "MW", "long_name": "power at the bus"},

@@ -22,6 +22,8 @@ import xarray as xr
 from scipy.signal import lfilter
 
 from drofcm.core.errors import Finding, raise_if_any, suggest
+from drofcm.core.randomness import settled
+from drofcm.scenarios.generate import whole
 
 __all__ = [
     "INFERENCE_SERVICES",
@@ -38,6 +40,9 @@ __all__ = [
 
 Floats = npt.NDArray[np.float64]
 Start = Literal["cold", "warm", "running"]
+
+MOST_SECONDS: Final = 366 * 86_400
+"""Longest trace that is drawn at once; a score of arrays of that length are made on the way, 250 MB each."""
 
 # the 8 x H100 server of the measured traces, shares of its peak
 _IDLE = (0.126, 0.160)
@@ -338,7 +343,7 @@ def ramp_figures(load: npt.ArrayLike) -> dict[str, float]:
 
 def _share_of_peak(load: Floats) -> xr.DataArray:
     return xr.DataArray(
-        np.clip(load, 0.0, 1.0),
+        np.clip(settled(load), 0.0, 1.0),
         dims="second",
         coords={"second": np.arange(len(load))},
         attrs={"units": "1", "long_name": "power, share of peak"},
@@ -346,9 +351,12 @@ def _share_of_peak(load: Floats) -> xr.DataArray:
 
 
 def _check_length(seconds: int) -> list[Finding]:
-    if isinstance(seconds, int | np.integer) and seconds > 0:
-        return []
-    return [Finding("seconds", f"must be a whole number above zero, got {seconds!r}")]
+    if not whole(seconds) or seconds < 1:
+        return [Finding("seconds", f"must be a whole number above zero, got {seconds!r}")]
+    if seconds > MOST_SECONDS:
+        what = f"{seconds:,} s are {seconds / 86_400:,.0f} days, at most {MOST_SECONDS // 86_400} are drawn at once"
+        return [Finding("seconds", what, "draw shorter traces")]
+    return []
 
 
 _Kind = TypeVar("_Kind", TrainingJob, InferenceService)

@@ -22,10 +22,10 @@ from scipy.spatial.distance import cdist
 from scipy.stats import norm
 
 from drofcm.core.errors import Finding, raise_if_any, shorten
-from drofcm.core.randomness import stream
+from drofcm.core.randomness import settled, stream
 from drofcm.core.units import Quantity, check_quantities, labels_where
 from drofcm.scenarios.ensemble import check_labelled
-from drofcm.scenarios.generate import whole
+from drofcm.scenarios.generate import check_count, whole
 
 __all__ = [
     "HUB_CURVE",
@@ -43,6 +43,7 @@ __all__ = [
 Floats = npt.NDArray[np.float64]
 
 _HOURS_A_YEAR: Final = 8760.0
+_MOST_OUTAGES: Final = 10_000_000
 _WIND = Quantity("m/s", ("scenario", "line"), "largest gust at the line", lower=0)
 _LENGTH = Quantity("km", ("line",), "length of the line", lower=0)
 _EXPOSURE = Quantity("1", ("line",), "share of the length that wind and trees can reach", lower=0)
@@ -119,7 +120,7 @@ def gusts(
     covariance = np.exp(-cdist(places, places) / correlation_km)
     # places that coincide make the matrix singular; a billionth on its diagonal does not show
     root = np.linalg.cholesky(covariance + 1e-9 * np.eye(len(places)))
-    return np.asarray(strength * np.exp(local_spread * (root @ rng.standard_normal(len(places)))), dtype=float)
+    return settled(strength * np.exp(local_spread * (root @ rng.standard_normal(len(places)))))
 
 
 def line_failure_probability(
@@ -270,8 +271,9 @@ def repair_hours(
     back = np.zeros(rows.shape)
     for row, label in enumerate(rows["scenario"].values):
         # drawn for every line, so that one more line out changes the queue but no duration
-        takes = median_h * stream(seed, "repairs", int(label)).lognormal(0.0, spread, rows.sizes["line"])
-        free = np.zeros(crews)
+        takes = settled(median_h * stream(seed, "repairs", int(label)).lognormal(0.0, spread, rows.sizes["line"]))
+        # more crews than lines stand idle
+        free = np.zeros(min(crews, max(rows.sizes["line"], 1)))
         for place in np.flatnonzero(rows.values[row]):
             crew = int(np.argmin(free))
             free[crew] += takes[place]
@@ -341,10 +343,13 @@ def sequential_outages(failures_per_year: xr.DataArray, repair: xr.DataArray, *,
             continue
         rng, mean = stream(seed, "sequence", str(label)), float(repair.sel({dim: label}))
         expected = int(horizon / (1 / rate + mean))
+        if expected > _MOST_OUTAGES:
+            what = f"{expected:,} outages of {label!s} are expected in {years:,} years"
+            raise_if_any([Finding("years", what, f"at most {_MOST_OUTAGES:,} are drawn")])
         count = expected + 10 * int(np.sqrt(expected)) + 20
         begin, hours, clock = np.empty(0), np.empty(0), 0.0
         while clock < horizon:
-            up, down = rng.exponential(1 / rate, count), rng.exponential(mean, count)
+            up, down = settled(rng.exponential(1 / rate, count)), settled(rng.exponential(mean, count))
             ends = clock + np.cumsum(up + down)
             begin, hours, clock = np.append(begin, ends - down), np.append(hours, down), float(ends[-1])
         within = begin < horizon
@@ -383,7 +388,7 @@ def draw_hits(matrix: xr.DataArray, scenarios: int, *, seed: int, at_least_one: 
         If a probability lies outside 0 and 1 or is missing, the dimensions differ, a label is given twice, or nothing
         can happen though something must.
     """
-    findings = _check_matrix(matrix)
+    findings = [*check_count(scenarios), *_check_matrix(matrix)]
     if not findings and at_least_one and float(matrix.max()) <= 0:
         findings.append(Finding("matrix", "every probability is 0: nothing can happen", "give one entry above 0"))
     raise_if_any(findings)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from scipy.ndimage import uniform_filter1d
 
 from drofcm.core.errors import Finding, raise_if_any, suggest
+from drofcm.core.randomness import settled
 
 __all__ = ["KINDS", "Plants", "Sky", "clear_share", "lost_output"]
 
@@ -155,5 +156,6 @@ def lost_output(
             back, over = (_PV_WAITS_S, _PV_RETURNS_S) if kind == "pv" else (int(waits), _DG_RETURNS_S)
             since = np.arange(seconds) - trip
             available = available * np.where(since < 0, 1.0, np.clip((since - back) / over, 0, 1))
-        lost[place] = plants.output[place] * np.clip(1 - available, 0.0, 1.0)
+        output = plants.output[place]
+        lost[place] = np.minimum(settled(output * np.clip(1 - available, 0.0, 1.0)), output)
     return lost

@@ -21,11 +21,11 @@ import numpy.typing as npt
 import xarray as xr
 
 from drofcm.core.errors import Finding, raise_if_any
-from drofcm.core.randomness import stream
+from drofcm.core.randomness import settled, stream
 from drofcm.scenarios.ensemble import seconds_of, step_statistics
 from drofcm.scenarios.events import EVENTS, Sites
-from drofcm.scenarios.generate import draw_all, whole
-from drofcm.scenarios.shocks_check import check_count, check_downstream, check_lines, check_shares, check_sites
+from drofcm.scenarios.generate import check_count, check_horizon, check_size, draw_all, whole
+from drofcm.scenarios.shocks_check import check_downstream, check_lines, check_shares, check_sites
 
 __all__ = ["EVENT_CLASSES", "SiteEvents", "demand_shocks", "event_classes", "shock_trace", "site_events"]
 
@@ -63,6 +63,10 @@ class SiteEvents:
             return np.zeros((len(self.nodes), seconds)), line
         return EVENTS[beside](self.sites.without(self.cut_off[line]), seconds, rng), line
 
+    def settle(self, change: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Changes of load over (..., node, time) to a watt, within what the sites can gain and lose."""
+        return np.clip(settled(change), -self.sites.running[:, None], self.sites.rating[:, None])
+
 
 @dataclass(frozen=True)
 class _Steps:
@@ -73,7 +77,7 @@ class _Steps:
 
     def __call__(self, scenario: int) -> tuple[npt.NDArray[np.float64], str]:
         change, line = self.study.draw(scenario, self.classes[scenario])
-        return np.stack(step_statistics(change, self.study.steps)), line
+        return self.study.settle(np.stack(step_statistics(change, self.study.steps))), line
 
 
 def event_classes(
@@ -179,7 +183,8 @@ def demand_shocks(
 
     Notes
     -----
-    One scenario is held at one-second resolution at a time, whatever their number.
+    One scenario is held at one-second resolution at a time, whatever their number. Changes of load are rounded to a
+    watt, so that they are the same on every processor.
     """
     findings = [
         *check_count(scenarios),
@@ -187,6 +192,7 @@ def demand_shocks(
         *check_shares(shares, EVENT_CLASSES),
     ]
     study = site_events(rating, running, step_length, shares, fault_lines, seed, downstream, findings)
+    raise_if_any(check_size(scenarios, len(study.nodes), len(study.steps)))
     classes = event_classes(scenarios, shares)
     drawn = draw_all(_Steps(study, tuple(map(str, classes))), scenarios, client=client, chunk=chunk)
     mean, high, low = np.stack([steps for steps, _ in drawn], axis=1)
@@ -259,7 +265,7 @@ def shock_trace(
     event = str(event_classes(scenario + 1, shares)[-1])
     change, line = study.draw(scenario, event)
     return xr.DataArray(
-        change,
+        study.settle(change),
         dims=("node", "second"),
         coords={
             "node": study.nodes,
@@ -294,7 +300,7 @@ def site_events(
     here. Whether the shares name known classes and sum to 1 is for the caller to say, who knows the classes.
     """
     steps, step_findings = seconds_of(step_length)
-    findings = [*findings, *step_findings, *check_sites(rating, running, shares)]
+    findings = [*findings, *step_findings, *check_horizon(int(steps.sum())), *check_sites(rating, running, shares)]
     if not whole(seed) or seed < 0:
         findings.append(Finding("seed", f"must be a whole number of 0 or above, got {seed!r}"))
     if shares.get("fault", 0) > 0 and not len(fault_lines):

@@ -9,14 +9,11 @@ import numpy as np
 import xarray as xr
 
 from drofcm.core.errors import Finding, shorten, suggest
-from drofcm.core.limits import MOST_SCENARIOS
 from drofcm.core.units import Quantity, check_quantities
 from drofcm.scenarios.ensemble import check_labelled
-from drofcm.scenarios.generate import whole
 
 __all__ = [
     "check_array",
-    "check_count",
     "check_downstream",
     "check_lines",
     "check_shares",
@@ -28,15 +25,6 @@ _TOLERANCE: Final = 1e-9
 _RATING = Quantity("MW", ("node",), "largest surge above the running load", lower=0)
 _RUNNING = Quantity("MW", ("node",), "load before the event that can leave", lower=0)
 _DOWNSTREAM = Quantity("1", ("line", "node"), "1: the line feeds the node", lower=0, upper=1, integer=True)
-
-
-def check_count(scenarios: int) -> Iterator[Finding]:
-    """A number of scenarios that is none."""
-    if not whole(scenarios) or scenarios < 1:
-        yield Finding("scenarios", f"must be a whole number of at least 1, got {scenarios!r}")
-    elif scenarios > MOST_SCENARIOS:
-        what = f"{scenarios:,} is taken for a slip, at most {MOST_SCENARIOS:,} are generated"
-        yield Finding("scenarios", what, "lower it")
 
 
 def check_shares(shares: Mapping[str, float], known: Collection[str]) -> Iterator[Finding]:

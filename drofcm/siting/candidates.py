@@ -18,6 +18,7 @@ import xarray as xr
 from scipy.stats import qmc
 
 from drofcm.core.errors import Finding, InputError, raise_if_any, shorten, suggest
+from drofcm.core.randomness import settled
 from drofcm.siting.distance import projection_findings
 from drofcm.siting.layers import Kind, as_checked, check_layer, point_findings
 
@@ -88,7 +89,8 @@ def from_poisson_disc(areas: gpd.GeoDataFrame, *, spacing_m: float, rng: np.rand
     step = _checked(areas, spacing_m, "spacing_m")
     west, south, east, north = areas.total_bounds
     side = max(east - west, north - south)
-    unit = qmc.PoissonDisk(d=2, radius=min(step / side, 1.0), rng=rng).fill_space()
+    # in units of the extent, of which a billionth is no distance
+    unit = settled(qmc.PoissonDisk(d=2, radius=min(step / side, 1.0), rng=rng).fill_space(), decimals=9)
     return _inside(areas, np.array([west, south]) + side * unit, "spacing_m")
 
 

@@ -49,7 +49,7 @@ def network_findings(layer: gpd.GeoDataFrame, start: Places, end: Places, length
 
 def _near_ends(layer: gpd.GeoDataFrame, start: Places, end: Places, where: str) -> Iterator[Finding]:
     """Ends that lie near a road which they do not join."""
-    lines, label = layer.geometry.to_numpy(), layer["id"].to_numpy().astype(str)
+    lines, label = layer.geometry.to_numpy(), layer["id"].to_list()
     metres = layer.crs.axis_info[0].unit_conversion_factor
     tips, crossing = np.concatenate([shapely.get_point(lines, 0), shapely.get_point(lines, -1)]), np.append(start, end)
     tip, road = shapely.STRtree(lines).query(tips, predicate="dwithin", distance=NEAR_M / metres)
@@ -80,7 +80,7 @@ def _near_ends(layer: gpd.GeoDataFrame, start: Places, end: Places, where: str) 
 
 def _crossings(layer: gpd.GeoDataFrame, start: Places, end: Places, where: str) -> Iterator[Finding]:
     """Roads that cross between their ends."""
-    lines, label = layer.geometry.to_numpy(), layer["id"].to_numpy().astype(str)
+    lines, label = layer.geometry.to_numpy(), layer["id"].to_list()
     one, other = shapely.STRtree(lines).query(lines, predicate="crosses")
     one, other = one[one < other], other[one < other]
     if not len(one):

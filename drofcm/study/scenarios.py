@@ -15,7 +15,7 @@ import xarray as xr
 
 from drofcm.config import StudyFile, load_study
 from drofcm.core.document import Document
-from drofcm.core.errors import Finding, InputError, raise_if_any, suggest
+from drofcm.core.errors import Finding, InputError, raise_if_any, shorten, suggest
 from drofcm.core.files import unwritable
 from drofcm.core.interrupts import held
 from drofcm.core.randomness import stream
@@ -76,6 +76,7 @@ def make_scenarios(
     method: Method = "forward",
     tail: float | None = None,
     traces: Sequence[Path] = (),
+    columns: Mapping[str, Any] | None = None,
     client: Any = None,
     chunk: int | None = None,
     progress: Callable[[str], None] | None = None,
@@ -105,6 +106,8 @@ def make_scenarios(
         0.1 by data if left out.
     traces
         Measured power traces (`drofcm.data.load_trace`) to set the ramps of calibrated processes against.
+    columns
+        How their columns are read: further arguments of `drofcm.data.load_trace`.
     client, chunk
         A `dask.distributed.Client` that draws and evaluates pilot plans, and scenarios per task; the ensemble does not
         depend on them.
@@ -125,7 +128,7 @@ def make_scenarios(
         findings.append(Finding(where, "the events are read from a file already", "remove file to generate them"))
     raise_if_any(findings)
     _make_ready(target)
-    measured = _read_traces(traces)
+    measured = _read_traces(traces, columns or {})
     sources = load_sources(study, path.parent, Document.read(path).where)
     steps = step_lengths(study)
     generated = generate_events(study, sources, steps, scenarios=scenarios, client=client, chunk=chunk)
@@ -244,13 +247,17 @@ def _check_reduction(by: str, pilots: int, count: int | None, scenarios: int) ->
     return findings
 
 
-def _read_traces(paths: Sequence[Path]) -> dict[str, tuple[xr.DataArray, xr.DataArray]]:
+def _read_traces(paths: Sequence[Path], columns: Mapping[str, Any]) -> dict[str, tuple[xr.DataArray, xr.DataArray]]:
     """Each trace beside one that the process calibrated to it generates, longer so that its tail shows."""
     found: dict[str, tuple[xr.DataArray, xr.DataArray]] = {}
     findings: list[Finding] = []
+    if columns and not paths:
+        findings.append(
+            Finding(shorten(list(columns)), "has no effect without a trace", "give --trace, or leave it out")
+        )
     for path in paths:
         try:
-            trace = load_trace(path)
+            trace = load_trace(path, **columns)
             process = calibrate(trace)
         except InputError as error:
             findings += [
