@@ -12,19 +12,19 @@ from drofcm.report.style import number, percent, technology
 
 __all__ = ["finding", "write_radius"]
 
-_ENOUGH = 20
-"""Events from which a bootstrap interval of a tail is taken at its word."""
 
+def finding(table: pd.DataFrame, events: int, caution: str = "") -> str:
+    """In one sentence which radius cross-validation takes, and whether so many events say so clearly.
 
-def finding(table: pd.DataFrame, events: int) -> str:
-    """In one sentence which radius cross-validation takes, and whether so many events say so clearly."""
+    ``caution`` is that of `drofcm.validate.crossvalidation.CrossValidation`: why the interval is too narrow.
+    """
     best = table[table["best"]].reset_index().to_dict("records")[0]
     zero = table.reset_index().to_dict("records")[0]
     if best["multiple"] == 0:
         return "Cross-validation takes radius 0: no candidate did better than the nominal plan on held-out events."
     change = best["score"] / zero["score"] - 1
-    clear = best["upper"] < 0 and events >= _ENOUGH
-    few = f"{events} events do not settle it"
+    clear = best["upper"] < 0 and not caution
+    few = f"{events} events do not settle it" + (f" (the score {caution})" if caution else "")
     doubt = (
         "the interval leaves zero out" if clear else f"{few}{'' if best['upper'] < 0 else ', the interval holds zero'}"
     )
@@ -41,6 +41,7 @@ def write_radius(
     ambiguity: str,
     alpha: float,
     events: int,
+    caution: str,
     table: pd.DataFrame,
     plans: pd.DataFrame,
     moves: pd.DataFrame,
@@ -59,6 +60,8 @@ def write_radius(
         Confidence level of the tail.
     events
         How many were held out in turn.
+    caution
+        Why the intervals of the score are narrower than they say, if they are.
     table, plans, moves
         ``radius``, ``frontier`` and ``moves`` of `drofcm.study.radius.RadiusRun`.
     """
@@ -79,7 +82,7 @@ def write_radius(
         ),
         intervals(
             "gain",
-            "Held-out risk less that of radius 0, 90 % bootstrap",
+            "Held-out risk less that of radius 0, 90 % bootstrap" + (f" ({caution})" if caution else ""),
             gain.iloc[1:],
             "k$/a",
             zero=True,
@@ -114,7 +117,7 @@ def write_radius(
             "that were optimised for them only by what searches left open.",
         ),
     ]
-    write_sheet(path, title, [finding(table, events)], sections)
+    write_sheet(path, title, [finding(table, events, caution)], sections)
 
 
 def _radius_texts(table: pd.DataFrame) -> pd.DataFrame:

@@ -66,10 +66,14 @@ def conditions(
     mean: float | Mapping[str, tuple[Band, Band]] | None,
     variance: tuple[float, float] | None,
     covariance: Mapping[tuple[str, str], float],
+    *,
+    nominal_within: bool = True,
 ) -> MomentConditions:
     """The conditions of a moment set on labelled data; parameters as `drofcm.Moments`.
 
     Entries that are the same in every scenario with probability, and in every other, bound nothing and are left out.
+    Bands of means in units of the data must hold the nominal mean, unless ``nominal_within`` is False: a part of the
+    scenarios may have another mean than the whole, and the bands then are what they are.
 
     Raises
     ------
@@ -98,7 +102,7 @@ def conditions(
         if mean is not None and not isinstance(mean, Mapping):
             rows += _mean_rows(own, -mean * own.deviation, mean * own.deviation)
         elif own.name in bands:
-            rows += _absolute_mean_rows(own, bands[own.name], findings)
+            rows += _absolute_mean_rows(own, bands[own.name], findings, nominal_within)
         if variance is not None:
             rows += [
                 (f"variance of {entry}", (own.centred[:, k] / own.deviation[k]) ** 2, *variance)
@@ -160,9 +164,11 @@ def _mean_rows(own: _Feature, lower: Vector, upper: Vector) -> list[tuple[str, V
 
 
 def _absolute_mean_rows(
-    own: _Feature, band: tuple[Band, Band], findings: list[Finding]
+    own: _Feature, band: tuple[Band, Band], findings: list[Finding], nominal_within: bool
 ) -> list[tuple[str, Vector, float, float]]:
     sides = [_over_entries(own, side, findings) for side in band]
+    if not nominal_within:
+        return _mean_rows(own, sides[0] - own.mean, sides[1] - own.mean)
     slack = _ROUNDING * np.maximum(1, np.abs(own.mean))
     outside = ~((sides[0] <= own.mean + slack) & (sides[1] >= own.mean - slack))
     findings += [

@@ -154,11 +154,12 @@ def choose_radius(
             str(around),
             alpha,
             len(validation.fold),
+            validation.caution,
             own,
             frontier,
             moves,
         )
-    said = finding(own, len(validation.fold))
+    said = finding(own, len(validation.fold), validation.caution)
     return RadiusRun(said, target, radii[float(validation.best)], own, frontier, moves)  # type: ignore[arg-type]
 
 
@@ -225,6 +226,7 @@ def _radius_table(
 ) -> pd.DataFrame:
     held_out = validation.table.rename(columns={"mean": "held_out_mean", "cvar_0.9": "held_out_cvar_0.9"})
     held_out = held_out.rename(columns={"gap": "largest_gap_of_folds"}).drop(columns="seconds").rename_axis("multiple")
+    held_out["draws_behind_score"] = validation.draws
     shipped = validation.plans["shipped"].sum(["supplier", "hub", "fcm"])
     spread_of = shipped.std("fold").to_series().rename("modules_sd_over_folds")
     table = pd.DataFrame({"radius": radii}).rename_axis("multiple")

@@ -27,8 +27,9 @@ from drofcm.study.assemble import Assembly
 from drofcm.study.folder import digest_files, digest_of
 from drofcm.study.publish import check_target
 from drofcm.study.radius import ball
-from drofcm.study.repetition import CHOSEN, NO_BALL, Design, Repetitions, plan_of, repeat
+from drofcm.study.repetition import ALPHA, CHOSEN, NO_BALL, Design, Repetitions, plan_of, repeat
 from drofcm.study.run import open_study
+from drofcm.validate.outofsample import caution_of
 
 __all__ = ["PRESETS", "Experiment", "run_experiment_of", "run_robustness", "shift"]
 
@@ -147,12 +148,15 @@ def statements(experiment: Experiment) -> list[str]:
     design, outcomes = experiment.design, experiment.outcomes
     gaps = outcomes["gap"].dropna()
     late = int((outcomes["status"] == "time_limit").sum())
+    few = caution_of((1 - ALPHA) * design.fresh)
+    tail = [f"In each repetition CVaR {ALPHA:g} {few}: it lies below that of all events."] if few else []
     return [
         f"{design.repetitions} repetitions, each with {design.training} training events of its own and {design.fresh} "
         f"fresh ones; {design.folds} folds; the dispatch knows the whole event (perfect foresight within it).",
         "What the planner does not know: " + "; ".join(experiment.shift) + ".",
         f"Plans are optimal to {gaps.max():.1%} at worst, {gaps.mean():.1%} on average ({late} searches hit their "
         "time limit): differences between plans that are smaller than that are within what the searches left open.",
+        *tail,
     ]
 
 

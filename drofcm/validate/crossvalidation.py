@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,26 @@ import pandas as pd
 import xarray as xr
 
 from drofcm.core.dims import SCENARIO
-from drofcm.core.errors import Finding, InfeasibleError, raise_if_any
+from drofcm.core.errors import Finding, InfeasibleError, InputError, raise_if_any
 from drofcm.dsl.program import TwoStageProgram
-from drofcm.risk.ambiguity import REFERENCE, AmbiguitySet, Intersection, Nominal, Wasserstein, bind, describe
+from drofcm.risk.ambiguity import (
+    REFERENCE,
+    AmbiguitySet,
+    Intersection,
+    Moments,
+    Nominal,
+    ProbabilityBox,
+    Wasserstein,
+    bind,
+    describe,
+)
 from drofcm.risk.measures import Expectation, RiskMeasure, as_sum
+from drofcm.risk.moments import conditions
+from drofcm.risk.polytope import check_not_empty
 from drofcm.risk.weights import worst_case_weights
+from drofcm.scenarios.importance import effective_size
 from drofcm.solve.spread import spread
-from drofcm.validate.outofsample import bootstrap_interval, tail_mean
+from drofcm.validate.outofsample import bootstrap_interval, caution_of, draws_behind, tail_mean
 
 __all__ = ["CrossValidation", "candidate_radii", "cross_validate"]
 
@@ -29,6 +43,7 @@ MULTIPLES = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
 """Candidate radii as multiples of the starting radius."""
 
 _RESAMPLES = 999
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -43,6 +58,12 @@ class CrossValidation:
         One row per candidate (index ``candidate``): ``score`` (risk of the held-out costs, the sense in which the
         objective is minimised), ``lower`` and ``upper`` (90 % bootstrap interval of its difference to the first
         candidate), ``mean`` and ``cvar_0.9`` of the held-out costs, ``gap`` (largest of the searches), ``seconds``.
+        Every figure weighs the scenarios with their probabilities.
+    draws
+        Held-out draws that the score rests on: how many equally likely ones the scenarios are worth
+        (`drofcm.scenarios.importance.effective_size`), of a tail those in it.
+    caution
+        Why intervals are narrower than they say: `drofcm.validate.outofsample.caution_of` the draws.
     cost
         Held-out cost, first stage and recourse, (candidate, scenario); infinite where a plan has no recourse.
     fold
@@ -54,6 +75,8 @@ class CrossValidation:
 
     best: Hashable
     table: pd.DataFrame
+    draws: float
+    caution: str
     cost: xr.DataArray
     fold: xr.DataArray
     plans: xr.Dataset
@@ -137,8 +160,11 @@ def cross_validate(
     its plan evaluated on the fold, recourse with integers. The held-out costs of all folds together are judged by the
     risk measure: a tail of four scenarios would mean nothing.
 
-    Distances and moments are taken from all scenarios once, so that a radius means the same in every fold. Scenarios
-    of probability zero (events that nobody has seen) stay in every training set and are never held out.
+    What a candidate means in a fold: distances are taken from all scenarios once, so that a radius means the same in
+    every fold. Moments are those of the training scenarios; bands of means in units of the data stay as they are,
+    whether or not the mean of a training set lies within. The bounds of a probability box keep their ratio to the
+    nominal probabilities, which grow where fewer scenarios share them. Scenarios of probability zero (events that
+    nobody has seen) stay in every training set and are never held out.
 
     Parameters
     ----------
@@ -163,8 +189,11 @@ def cross_validate(
     Raises
     ------
     InputError
-        If there is no candidate, or folds are too few or too many; or as `drofcm.bind`.
-    ModelError, InfeasibleError, SolveError
+        If there is no candidate, folds are too few or too many, the risk measure has no weight, or a candidate holds
+        no distribution on the training scenarios of a fold; or as `drofcm.bind`.
+    InfeasibleError
+        If no candidate gives plans that have a recourse in every held-out scenario.
+    ModelError, SolveError
         As `TwoStageProgram.solve`.
     """
     measure = risk or Expectation()
@@ -175,6 +204,8 @@ def cross_validate(
     if not 2 <= folds <= len(possible):
         what = f"must lie between 2 and {len(possible)}, the number of scenarios, got {folds}"
         findings.append(Finding("folds", what))
+    if as_sum(measure).total == 0:
+        findings.append(Finding("risk", f"{measure} has no weight: every plan costs the same", "weigh some part of it"))
     raise_if_any(findings)
     index = program.data.indexes[SCENARIO]
     number = np.full(len(index), -1)
@@ -184,17 +215,43 @@ def cross_validate(
     tasks = []
     for fold in range(folds):
         training = program.select(index[number != fold])
-        own = tuple(_narrowed(one, training) for one in bound)
+        left = float(program.probability.values[number != fold].sum())
+        own = tuple(
+            _told(partial(_narrowed, one, training, left), label, fold)
+            for label, one in zip(candidates, bound, strict=True)
+        )
         tasks.append(_Fold(training, program.select(index[number == fold]), own, measure, start, settings))
     tried = spread(_solve_fold, tasks, client, workers)
     return _summary(program, list(candidates), measure, number, tried)
 
 
-def _narrowed(ambiguity: AmbiguitySet, training: TwoStageProgram) -> AmbiguitySet:
-    """A bound set on some of its scenarios."""
+def _told(narrow: Callable[[], AmbiguitySet], label: Any, fold: int) -> AmbiguitySet:
+    """A set on the training scenarios, or why it is none, with the candidate and the fold."""
+    try:
+        return narrow()
+    except InputError as error:
+        where = f"candidate {label!r}, fold {fold}"
+        raise InputError([replace(own, where=f"{where}: {own.where}") for own in error.findings]) from None
+
+
+def _narrowed(ambiguity: AmbiguitySet, training: TwoStageProgram, left: float) -> AmbiguitySet:
+    """A bound set on some of its scenarios, which hold a share ``left`` of the probability."""
+    narrowed = _on(ambiguity, training, left)
+    check_not_empty(narrowed, training.probability)
+    return narrowed
+
+
+def _on(ambiguity: AmbiguitySet, training: TwoStageProgram, left: float) -> AmbiguitySet:
     labels = training.data.indexes[SCENARIO]
     if isinstance(ambiguity, Intersection):
-        return replace(ambiguity, sets=tuple(_narrowed(own, training) for own in ambiguity.sets))
+        return replace(ambiguity, sets=tuple(_on(own, training, left) for own in ambiguity.sets))
+    if isinstance(ambiguity, ProbabilityBox):
+        # numbers and arrays alike: over scenarios, because a sum of numbers says nothing
+        lower, upper = (_bound_of(side, labels) / left for side in (ambiguity.lower, ambiguity.upper))
+        if float(lower.sum()) > 1 + _ROUNDING or float(upper.sum()) < 1 - _ROUNDING:
+            what = f"bounds on the training scenarios sum to {float(lower.sum()):.6g} and {float(upper.sum()):.6g}"
+            raise InputError([Finding(str(ambiguity), what, "widen the bounds: a sum of 1 must lie between")])
+        return ProbabilityBox(lower.clip(max=1.0), upper.clip(max=1.0))
     if isinstance(ambiguity, Wasserstein) and ambiguity.distance is not None:
         origin = labels.intersection(ambiguity.distance.indexes[REFERENCE], sort=False)
         support = ambiguity.support
@@ -202,9 +259,24 @@ def _narrowed(ambiguity: AmbiguitySet, training: TwoStageProgram) -> AmbiguitySe
             support = [label for label in support if label in labels]
         distance = ambiguity.distance.sel({REFERENCE: origin, SCENARIO: labels})
         return replace(ambiguity, distance=distance, support=support)
-    if hasattr(ambiguity, "conditions"):
-        return bind(replace(ambiguity, conditions=None), training.data)  # type: ignore[type-var]
+    if isinstance(ambiguity, Moments):
+        made = conditions(
+            training.data,
+            training.probability,
+            ambiguity.over,
+            ambiguity.mean,
+            ambiguity.variance,
+            ambiguity.covariance or {},
+            nominal_within=False,
+        )
+        return replace(ambiguity, conditions=made)
     return ambiguity
+
+
+def _bound_of(side: float | xr.DataArray, labels: pd.Index) -> xr.DataArray:
+    if isinstance(side, xr.DataArray) and side.dims:
+        return side.sel({SCENARIO: labels}).drop_vars([name for name in side.coords if name != SCENARIO])
+    return xr.DataArray(np.full(len(labels), float(side)), coords={SCENARIO: labels}, dims=SCENARIO)
 
 
 def _solve_fold(fold: _Fold) -> list[_Tried]:
@@ -212,13 +284,22 @@ def _solve_fold(fold: _Fold) -> list[_Tried]:
     for ambiguity in fold.candidates:
         start = found[-1].plan if found else fold.start
         result = fold.training.solve(fold.risk, ambiguity, start=start, **{"workers": 1, **fold.settings})
-        try:
-            recourse = fold.held_out.evaluate(result.first_stage).recourse_cost
-        except InfeasibleError:
-            recourse = fold.held_out.probability.copy(data=np.full(fold.held_out.probability.size, np.inf))
+        recourse = _held_out_cost(fold.held_out, result.first_stage)
         seconds = float(result.provenance.get("seconds", np.nan))
         found.append(_Tried(result.first_stage, result.first_stage_cost, recourse, result.gap, seconds))
     return found
+
+
+def _held_out_cost(held_out: TwoStageProgram, plan: xr.Dataset) -> xr.DataArray:
+    """Recourse cost of every scenario; infinite where the plan has none."""
+    try:
+        return held_out.evaluate(plan).recourse_cost
+    except InfeasibleError:
+        labels = held_out.probability.indexes[SCENARIO]
+        if len(labels) == 1:
+            return held_out.probability.copy(data=[np.inf])
+        # one by one, so that scenarios that have a recourse keep its cost
+        return xr.concat([_held_out_cost(held_out.select([label]), plan) for label in labels], SCENARIO, join="exact")
 
 
 def _summary(
@@ -239,17 +320,20 @@ def _summary(
             cost[place, at] = one.first_stage_cost + one.recourse_cost.values
             # c.x + rho(Q) is rho(c.x / W + Q), W being the sum of the weights
             judged[place, at] = one.first_stage_cost / total + one.recourse_cost.values
+    if not np.isfinite(cost).all(axis=1).any():
+        raise InfeasibleError("every candidate has a plan without recourse in some scenario that was held out")
+    draws = draws_behind(risk, effective_size(p))
     rows = []
     for place in range(len(labels)):
         score = _score(risk, p.copy(data=judged[place]), p)
-        low, high = _difference(judged[place], judged[0], risk)
+        low, high = _difference(judged[place], judged[0], p.values, risk, draws)
         rows.append(
             {
                 "score": score,
                 "lower": low,
                 "upper": high,
                 "mean": float(cost[place] @ p.values),
-                "cvar_0.9": float(tail_mean(cost[place], 0.9)) if np.isfinite(score) else np.inf,
+                "cvar_0.9": float(tail_mean(cost[place], 0.9, weight=p.values)) if np.isfinite(score) else np.inf,
                 "gap": max(fold[place].gap for fold in tried),
                 "seconds": sum(fold[place].seconds for fold in tried),
             }
@@ -259,6 +343,8 @@ def _summary(
     return CrossValidation(
         best=labels[int(np.argmin(table["score"]))],
         table=table,
+        draws=draws,
+        caution=caution_of(draws),
         cost=xr.DataArray(cost, coords={"candidate": labels, SCENARIO: index}, dims=("candidate", SCENARIO)),
         fold=xr.DataArray(number[number >= 0], coords={SCENARIO: index}, dims=SCENARIO, name="fold"),
         plans=xr.concat(plans, dim=pd.Index(labels, name="candidate"), join="exact"),
@@ -273,32 +359,35 @@ def _score(risk: RiskMeasure, cost: xr.DataArray, probability: xr.DataArray) -> 
 
 @dataclass(frozen=True)
 class _RiskDifference:
-    """Difference of the risk of two paired samples, equally likely."""
+    """Difference of the risk of two paired samples, each pair with the weight that was drawn with it."""
 
     risk: RiskMeasure
 
-    def __call__(self, one: Values, other: Values, axis: int = -1) -> Any:
-        return _risk_along(self.risk, one, axis) - _risk_along(self.risk, other, axis)
+    def __call__(self, one: Values, other: Values, weight: Values, axis: int = -1) -> Any:
+        return _risk_along(self.risk, one, weight, axis) - _risk_along(self.risk, other, weight, axis)
 
 
-def _risk_along(risk: RiskMeasure, values: Values, axis: int) -> Any:
+def _risk_along(risk: RiskMeasure, values: Values, weight: Values, axis: int) -> Any:
     total: Any = 0.0
-    for weight, measure in as_sum(risk).terms:
+    for share, measure in as_sum(risk).terms:
         alpha = getattr(measure, "alpha", None)
         if isinstance(measure, Expectation):
-            part = np.mean(values, axis=axis)
+            part = tail_mean(values, 0.0, axis, weight)
         elif alpha is not None:
-            part = tail_mean(values, alpha, axis)
+            part = tail_mean(values, alpha, axis, weight)
         else:
             part = np.max(values, axis=axis)
-        total = total + weight * part
+        total = total + share * part
     return total
 
 
-def _difference(one: Values, other: Values, risk: RiskMeasure) -> tuple[float, float]:
+def _difference(
+    one: Values, other: Values, probability: Values, risk: RiskMeasure, draws: float
+) -> tuple[float, float]:
     if not (np.isfinite(one).all() and np.isfinite(other).all()):
         return np.nan, np.nan
     # the interval shows how little few scenarios say; its own draw is fixed, so that a table can be made again
     rng = np.random.default_rng(0)
-    found = bootstrap_interval((one, other), _RiskDifference(risk), level=0.9, resamples=_RESAMPLES, rng=rng)
+    pairs = (one, other, probability)
+    found = bootstrap_interval(pairs, _RiskDifference(risk), level=0.9, resamples=_RESAMPLES, rng=rng, draws=draws)
     return found.lower, found.upper

@@ -3,14 +3,19 @@
 All intervals are over the draw of the scenarios: they say how far the figures would move if other scenarios had been
 drawn from the same distribution. Scenarios must therefore be independent draws, equally likely. Two plans are compared
 on the same scenarios, so that what is common to both falls out of the difference.
+
+An interval is no better than the draws that its figure rests on: a CVaR of level 0.9 from 30 draws rests on three of
+them, and its 95 % interval holds the truth six times in ten. Where they are fewer than `ENOUGH`, the interval says so
+(`Interval.caution`, the column ``caution`` of every table).
 """
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -20,14 +25,17 @@ from scipy import special
 from drofcm.core.dims import SCENARIO
 from drofcm.core.errors import Finding, raise_if_any, suggest
 from drofcm.dsl.program import TwoStageProgram
-from drofcm.risk.measures import RiskMeasure
+from drofcm.risk.measures import CVaR, Expectation, RiskMeasure, as_sum
 from drofcm.solve.result import Result
 from drofcm.validate.evaluate import evaluate
 
 __all__ = [
+    "ENOUGH",
     "Interval",
     "PriceOfRobustness",
     "bootstrap_interval",
+    "caution_of",
+    "draws_behind",
     "out_of_sample",
     "paired_differences",
     "price_of_robustness",
@@ -35,6 +43,13 @@ __all__ = [
     "repetition_interval",
     "tail_mean",
 ]
+
+ENOUGH: Final = 20
+"""Draws that a figure must rest on for its 95 % bootstrap interval to hold the truth about nine times in ten.
+
+Measured (``pytest -m slow tests/validate/test_outofsample.py -k coverage``): of CVaR 0.9 of exponential, normal and
+lognormal draws the interval holds the truth in COVERAGE.
+"""
 
 Values = npt.NDArray[np.float64]
 Statistic = Callable[..., Any]
@@ -47,16 +62,29 @@ _BATCH_ENTRIES = 4_000_000
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate and where the figure of the whole distribution lies with the confidence ``level``."""
+    """An estimate and where the figure of the whole distribution lies with the confidence ``level``.
+
+    Attributes
+    ----------
+    estimate, lower, upper, level, method
+        The figure, its interval, and how it was found.
+    draws
+        Draws that the figure rests on: of a tail those in it.
+    caution
+        Why the interval is narrower than it says; empty where it is not.
+    """
 
     estimate: float
     lower: float
     upper: float
     level: float
     method: str
+    draws: float = math.inf
+    caution: str = ""
 
     def __str__(self) -> str:
-        return f"{self.estimate:,.6g} ({self.level:.0%}: {self.lower:,.6g} to {self.upper:,.6g})"
+        said = f"{self.estimate:,.6g} ({self.level:.0%}: {self.lower:,.6g} to {self.upper:,.6g})"
+        return f"{said}, {self.caution}" if self.caution else said
 
 
 @dataclass(frozen=True)
@@ -78,18 +106,62 @@ class PriceOfRobustness:
     robust: Result
 
 
-def tail_mean(values: npt.ArrayLike, alpha: float, axis: int = -1) -> Any:
-    """CVaR of equally likely values along an axis: the mean of the largest share ``1 - alpha``.
+def caution_of(draws: float) -> str:
+    """What must be said of an interval, or of a figure of a tail, that rests on so many draws; nothing if enough."""
+    if draws >= ENOUGH:
+        return ""
+    return f"rests on {draws:.3g} draws only ({ENOUGH} are needed to take it at its word)"
+
+
+def draws_behind(risk: RiskMeasure, draws: float) -> float:
+    """How many of the draws the part of a risk measure rests on that rests on fewest: of CVaR those in the tail."""
+    tails = [_share_of_draws(measure, draws) for weight, measure in as_sum(risk).terms if weight > 0]
+    return draws * min(tails, default=1.0)
+
+
+def _share_of_draws(measure: RiskMeasure, draws: float) -> float:
+    if isinstance(measure, CVaR):
+        return 1 - measure.alpha
+    return 1.0 if isinstance(measure, Expectation) else 1 / draws
+
+
+def tail_mean(values: npt.ArrayLike, alpha: float, axis: int = -1, weight: npt.ArrayLike | None = None) -> Any:
+    """CVaR along an axis: the mean of the largest share ``1 - alpha``.
 
     A value that is only partly in the tail counts in part, as in `drofcm.CVaR`.
+
+    Parameters
+    ----------
+    values
+        What the mean is taken of.
+    alpha
+        Level, at least 0 and below 1.
+    axis
+        Along which.
+    weight
+        How much each value counts, of the shape of the values; all alike if left out.
     """
+    if not 0 <= alpha < 1:
+        raise ValueError(f"alpha must be at least 0 and below 1, got {alpha!r}")
     ordered = np.moveaxis(np.asarray(values, dtype=float), axis, -1)
+    if not ordered.shape[-1]:
+        raise ValueError("there are no values to take the tail of")
+    if weight is not None:
+        return _weighted_tail(ordered, np.moveaxis(np.asarray(weight, dtype=float), axis, -1), alpha)
     count = ordered.shape[-1]
     size = (1 - alpha) * count
     whole = min(count, int(np.ceil(size - 1e-9)))
     tail = -np.sort(-np.partition(ordered, count - whole, axis=-1)[..., count - whole :], axis=-1)
-    weight = np.clip(size - np.arange(whole), 0, 1) / size
-    return tail @ weight
+    shares = np.clip(size - np.arange(whole), 0, 1) / size
+    return tail @ shares
+
+
+def _weighted_tail(values: Values, weight: Values, alpha: float) -> Any:
+    order = np.argsort(-values, axis=-1, kind="stable")
+    falling, room = np.take_along_axis(values, order, axis=-1), np.take_along_axis(weight, order, axis=-1)
+    size = (1 - alpha) * room.sum(axis=-1, keepdims=True)
+    taken = np.clip(size - (np.cumsum(room, axis=-1) - room), 0, room)
+    return (falling * taken).sum(axis=-1) / size[..., 0]
 
 
 def bootstrap_interval(
@@ -99,6 +171,7 @@ def bootstrap_interval(
     level: float = 0.95,
     resamples: int = 4999,
     rng: np.random.Generator,
+    draws: float | None = None,
 ) -> Interval:
     """A bootstrap interval (bias-corrected and accelerated, Efron 1987) of a statistic of independent draws.
 
@@ -114,13 +187,24 @@ def bootstrap_interval(
         Number of resamples.
     rng
         Source of randomness.
+    draws
+        How many draws the statistic rests on, for `Interval.caution`: of a tail those in it. All if left out.
+
+    Raises
+    ------
+    ValueError
+        If there is no draw, one is not finite, or the level is not between 0 and 1.
 
     Notes
     -----
     Where the correction is undefined (the statistic is the same in nearly all resamples) the percentile interval is
-    given, and where it is the same in all of them the estimate alone; ``method`` says so.
+    given; ``method`` says so. Of one draw, nothing is known of the others: the interval has no ends. Draws that are
+    all equal give the estimate alone, with a caution.
     """
     data = (samples,) if isinstance(samples, np.ndarray) else tuple(samples)
+    _check_draws(data, level)
+    behind = float(data[0].shape[-1] if draws is None else draws)
+    caution = caution_of(behind)
     estimate = float(statistic(*data, axis=-1))
     options: dict[str, Any] = {
         "confidence_level": level,
@@ -129,8 +213,11 @@ def bootstrap_interval(
         "vectorized": True,
         "batch": max(1, _BATCH_ENTRIES // data[0].shape[-1]),
     }
-    if all(np.ptp(values) == 0 for values in data) or len(data[0]) < 2:
-        return Interval(estimate, estimate, estimate, level, "constant in the sample")
+    if len(data[0]) < 2:
+        return Interval(estimate, -math.inf, math.inf, level, "one draw", behind, "one draw says nothing of others")
+    if all(np.ptp(values) == 0 for values in data):
+        same = caution or "all draws are equal: how far others lie is not known"
+        return Interval(estimate, estimate, estimate, level, "constant in the sample", behind, same)
     # imported here, because it takes longer than the rest of drofcm
     from scipy.stats import bootstrap
 
@@ -140,9 +227,20 @@ def bootstrap_interval(
         found = bootstrap(data, statistic, method="BCa", rng=rng, **options)
     low, high = map(float, found.confidence_interval)
     if np.isfinite([low, high]).all():
-        return Interval(estimate, low, high, level, "BCa bootstrap")
+        return Interval(estimate, low, high, level, "BCa bootstrap", behind, caution)
     low, high = np.quantile(found.bootstrap_distribution, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(estimate, float(low), float(high), level, "percentile bootstrap")
+    return Interval(estimate, float(low), float(high), level, "percentile bootstrap", behind, caution)
+
+
+def _check_draws(data: tuple[Values, ...], level: float) -> None:
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie between 0 and 1, got {level!r}")
+    if not data or not data[0].shape[-1]:
+        raise ValueError("an interval needs draws, there are none")
+    if len({values.shape for values in data}) > 1:
+        raise ValueError(f"paired samples must be on the same draws, got {[len(values) for values in data]}")
+    if not all(np.isfinite(values).all() for values in data):
+        raise ValueError("every draw must be finite: a plan without recourse in some scenario has no interval")
 
 
 def proportion_interval(hits: npt.ArrayLike, level: float = 0.95) -> Interval:
@@ -153,9 +251,12 @@ def proportion_interval(hits: npt.ArrayLike, level: float = 0.95) -> Interval:
     from scipy.stats import binomtest
 
     flags = np.asarray(hits, dtype=bool)
+    if not flags.size:
+        raise ValueError("an interval needs draws, there are none")
     found = binomtest(int(flags.sum()), flags.size)
     low, high = found.proportion_ci(level, method="exact")
-    return Interval(float(flags.mean()), float(low), float(high), level, "Clopper-Pearson")
+    # exact for any number of draws
+    return Interval(float(flags.mean()), float(low), float(high), level, "Clopper-Pearson", float(flags.size))
 
 
 def repetition_interval(values: npt.ArrayLike, level: float = 0.95) -> Interval:
@@ -163,10 +264,12 @@ def repetition_interval(values: npt.ArrayLike, level: float = 0.95) -> Interval:
     found = np.asarray(values, dtype=float)
     if len(found) < 2:
         raise ValueError(f"an interval needs at least two repetitions, got {len(found)}")
+    if not np.isfinite(found).all():
+        raise ValueError(f"every repetition must be finite, {int((~np.isfinite(found)).sum())} are not")
     quantile = special.stdtrit(len(found) - 1, (1 + level) / 2)
     half = float(quantile * found.std(ddof=1) / np.sqrt(len(found)))
     mean = float(found.mean())
-    return Interval(mean, mean - half, mean + half, level, "Student")
+    return Interval(mean, mean - half, mean + half, level, "Student", float(len(found)))
 
 
 def out_of_sample(
@@ -197,7 +300,8 @@ def out_of_sample(
     Returns
     -------
     pandas.DataFrame
-        One row per figure (index ``figure``): ``estimate``, ``lower``, ``upper``, ``level``, ``method``.
+        One row per figure (index ``figure``): ``estimate``, ``lower``, ``upper``, ``level``, ``method``, ``draws`` that
+        the figure rests on, and ``caution``, why the interval is narrower than it says (empty where it is not).
 
     Raises
     ------
@@ -209,7 +313,7 @@ def out_of_sample(
     options: dict[str, Any] = {"level": level, "resamples": resamples, "rng": rng}
     found = {
         "mean cost": bootstrap_interval(cost, np.mean, **options),
-        f"CVaR {alpha:g} of cost": bootstrap_interval(cost, _Tail(alpha), **options),
+        f"CVaR {alpha:g} of cost": bootstrap_interval(cost, _Tail(alpha), draws=(1 - alpha) * len(cost), **options),
     }
     found |= {f"mean {name}": bootstrap_interval(_values(result, name), np.mean, **options) for name in terms}
     if unserved is not None:
@@ -260,7 +364,10 @@ def paired_differences(
             continue
         cost = _values(own, None), _values(base, None)
         rows[plan, "mean cost"] = bootstrap_interval(cost, _Difference(np.mean), **options)
-        rows[plan, f"CVaR {alpha:g} of cost"] = bootstrap_interval(cost, _Difference(_Tail(alpha)), **options)
+        tail = (1 - alpha) * len(cost[0])
+        rows[plan, f"CVaR {alpha:g} of cost"] = bootstrap_interval(
+            cost, _Difference(_Tail(alpha)), draws=tail, **options
+        )
         for name in terms:
             pair = _values(own, name), _values(base, name)
             rows[plan, f"mean {name}"] = bootstrap_interval(pair, _Difference(np.mean), **options)
@@ -325,7 +432,7 @@ def _require(results: Sequence[Result], terms: Sequence[str]) -> None:
             findings.append(
                 Finding("results", "plans were evaluated on different scenarios", "evaluate them on the same")
             )
-        if np.ptp(result.probability.values) > 1e-9:
+        if np.ptp(result.probability.values) > 1e-6 * float(result.probability.mean()):
             what = "scenarios are not equally likely, so they are no independent draws of their distribution"
             findings.append(Finding("probability", what, "draw fresh scenarios"))
         recorded = [str(name) for name in result.terms if SCENARIO in result.terms[name].dims]

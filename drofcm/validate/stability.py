@@ -22,8 +22,10 @@ from drofcm.core.dims import SCENARIO
 from drofcm.core.errors import Finding, raise_if_any
 from drofcm.dsl.program import TwoStageProgram
 from drofcm.risk.ambiguity import AmbiguitySet
-from drofcm.risk.measures import RiskMeasure
+from drofcm.risk.measures import Expectation, RiskMeasure
+from drofcm.scenarios.importance import effective_size
 from drofcm.solve.result import Result
+from drofcm.validate.outofsample import caution_of, draws_behind
 
 __all__ = ["Stability", "stability"]
 
@@ -42,11 +44,14 @@ class Stability:
         First stages by ``ensemble``.
     truth
         What plans were judged by: ``"reference"``, or ``"other ensembles"`` where no reference was given.
+    draws
+        Scenarios that the risk measure rests on in the smallest ensemble: of a tail those in it.
     """
 
     table: pd.DataFrame
     plans: xr.Dataset
     truth: str
+    draws: float = math.inf
 
     @property
     def in_sample_spread(self) -> float:
@@ -68,11 +73,17 @@ class Stability:
         """The largest gap left by a search: spreads that are smaller say nothing about the ensembles."""
         return float(self.table["gap"].max())
 
+    @property
+    def caution(self) -> str:
+        """Why costs of ensembles say less than they seem to: too few scenarios in the tail; empty if enough."""
+        return caution_of(self.draws)
+
     def __str__(self) -> str:
+        few = f"; in the smallest ensemble the risk {self.caution}" if self.caution else ""
         return (
             f"{len(self.table)} ensembles: costs spread by {self.in_sample_spread:.2%} in sample and by "
             f"{self.out_of_sample_spread:.2%} out of sample ({self.truth}); what plans promise lies {self.bias:+.2%} "
-            f"from what they cost; searches ended within {self.unproven:.2%}"
+            f"from what they cost; searches ended within {self.unproven:.2%}{few}"
         )
 
 
@@ -158,6 +169,7 @@ def stability(
         table=table.assign(promise=table["in_sample"] - table["out_of_sample"]),
         plans=xr.concat([own.first_stage for own in results.values()], dim=names, join="exact"),
         truth="other ensembles" if reference is None else "reference",
+        draws=min(draws_behind(risk or Expectation(), effective_size(own.probability)) for own in results.values()),
     )
 
 
