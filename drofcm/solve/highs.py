@@ -25,6 +25,7 @@ from drofcm.solve.problem import (
     broken,
     cost_of,
     dual_bound,
+    elastic,
     largest_by_column,
     proves_infeasible,
 )
@@ -632,16 +633,17 @@ class LinearProgram:
                 status, np.zeros(0), problem.constant, np.zeros(len(problem.row_lower)), problem.constant
             )
         outcome, doubt = self._answer(problem)
+        nothing = int(doubt == _NOTHING)
         for name, value, usual in _FROM_SCRATCH:
-            if outcome is not None:
+            # that there is nothing is believed if it is said twice, once from scratch
+            if outcome is not None or nothing > 1:
                 break
             # a basis can lead astray, and so can a way to the optimum
             self._highs.clearSolver()
-            before = doubt
             outcome, doubt = self._answer(problem, (name, value, usual))
-            if outcome is None and doubt == before == _NOTHING:
-                # said twice, once from scratch
-                outcome = self._without_solution("infeasible")
+            nothing += doubt == _NOTHING
+        if outcome is None and (nothing > 1 or (nothing and _misses(problem))):
+            outcome = self._without_solution("infeasible")
         if outcome is None:
             raise SolveError(f"HiGHS: no answer holds, however it is asked: {doubt}")
         if outcome.status == "optimal" and not self._proves_enough(outcome):
@@ -709,3 +711,8 @@ class LinearProgram:
 
 
 _NOTHING = "it finds no solution and cannot prove that there is none"
+
+
+def _misses(problem: MatrixProblem) -> bool:
+    """Whether rows must be missed, by the multipliers of the problem of missing them least."""
+    return LinearProgram(elastic(problem)).solve().bound > INTEGRALITY

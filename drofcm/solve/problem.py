@@ -18,7 +18,16 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-__all__ = ["INTEGRALITY", "MatrixProblem", "broken", "cost_of", "dual_bound", "largest_by_column", "proves_infeasible"]
+__all__ = [
+    "INTEGRALITY",
+    "MatrixProblem",
+    "broken",
+    "cost_of",
+    "dual_bound",
+    "elastic",
+    "largest_by_column",
+    "proves_infeasible",
+]
 
 Vector = npt.NDArray[np.float64]
 
@@ -123,6 +132,22 @@ def proves_infeasible(problem: MatrixProblem, ray: Vector, largest: Vector | Non
     )
     # the cost of any feasible point is zero
     return dual_bound(nothing, ray / scale, largest) > _FEASIBLE
+
+
+def elastic(problem: MatrixProblem) -> MatrixProblem:
+    """How far rows must be missed at least: two more columns for each of them, and no other cost."""
+    count, columns = len(problem.row_lower), len(problem.cost)
+    slack = sp.eye_array(count)
+    return MatrixProblem(
+        cost=np.concatenate([np.zeros(columns), np.ones(2 * count)]),
+        constant=0.0,
+        rows=sp.csr_array(sp.hstack([problem.rows, slack, -slack])),
+        row_lower=problem.row_lower,
+        row_upper=problem.row_upper,
+        lower=np.concatenate([problem.lower, np.zeros(2 * count)]),
+        upper=np.concatenate([problem.upper, np.full(2 * count, np.inf)]),
+        integer=np.concatenate([problem.integer, np.zeros(2 * count, dtype=bool)]),
+    )
 
 
 def _least_over_box(reduced: Vector, size: Vector, lower: Vector, upper: Vector) -> float:

@@ -16,7 +16,7 @@ import scipy.sparse as sp
 from drofcm.blocks.form import FirstStage, Scenario
 from drofcm.core.errors import SolveError
 from drofcm.solve.highs import LinearProgram, MatrixProblem, Outcome, Status, solve
-from drofcm.solve.problem import dual_bound
+from drofcm.solve.problem import dual_bound, elastic
 
 __all__ = ["REPORTED_GAP", "Answer", "Point", "Request", "Subproblem", "at_plan", "reported"]
 
@@ -136,29 +136,13 @@ def at_plan(scenario: Scenario, x: Vector) -> MatrixProblem:
     )
 
 
-def _elastic(problem: MatrixProblem) -> MatrixProblem:
-    """How far rows must be missed at least: two more columns for each of them, and no other cost."""
-    count, columns = len(problem.row_lower), len(problem.cost)
-    slack = sp.eye_array(count)
-    return MatrixProblem(
-        cost=np.concatenate([np.zeros(columns), np.ones(2 * count)]),
-        constant=0.0,
-        rows=sp.csr_array(sp.hstack([problem.rows, slack, -slack])),
-        row_lower=problem.row_lower,
-        row_upper=problem.row_upper,
-        lower=np.concatenate([problem.lower, np.zeros(2 * count)]),
-        upper=np.concatenate([problem.upper, np.full(2 * count, np.inf)]),
-        integer=np.concatenate([problem.integer, np.zeros(2 * count, dtype=bool)]),
-    )
-
-
 def widened(problem: MatrixProblem) -> MatrixProblem | None:
     """A problem without solution, its rows as wide as one needs that misses them by rounding; None if none does.
 
     A first stage from a solver is right to a tolerance, and rows that leave nothing to choose pass the error on.
     """
     columns = len(problem.cost)
-    outcome = solve(_elastic(problem), threads=1)
+    outcome = solve(elastic(problem), threads=1)
     if outcome.x is None:
         return None
     sides = np.concatenate([np.abs(side[np.isfinite(side)]) for side in (problem.row_lower, problem.row_upper)])
@@ -293,7 +277,7 @@ class Subproblem:
 
     def _violation(self, problem: MatrixProblem) -> Answer:
         """How far the rows are from being satisfiable, and what the first stage can do about it."""
-        outcome = LinearProgram(_elastic(problem)).solve()
+        outcome = LinearProgram(elastic(problem)).solve()
         if outcome.status != "optimal" or outcome.objective <= 0:
             raise SolveError(f"the recourse of scenario {self._label!r} is infeasible by less than the tolerance")
         gradient = -(self._scenario.technology.T @ outcome.dual)
@@ -398,7 +382,11 @@ def _reach(points: tuple[Point, ...], x: Vector, centre: Vector, level: float, s
         upper=np.full(n + 1, np.inf),
         integer=np.zeros(n + 1, dtype=bool),
     )
-    outcome = LinearProgram(model).solve()
+    try:
+        outcome = LinearProgram(model).solve()
+    except SolveError:
+        # it is a direction that is sought; without one the search stays where it is
+        return None
     if outcome.status != "optimal":
         return None
     reached = centre.copy()

@@ -1,0 +1,93 @@
+"""Both methods against the optimum of an independent implementation, on random programs and at other scales of cost."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any, Literal
+
+import pytest
+from cases.random_optimum import optimum
+from cases.random_programs import ambiguity_of, blocks_of, instance, risk_of
+
+import drofcm as dro
+from drofcm.core.errors import InfeasibleError
+
+AGREES = 3e-6
+SECONDS = 60
+"""A program of a few columns that takes longer would take for ever."""
+
+METHODS: tuple[Literal["extensive", "lshaped"], ...] = ("extensive", "lshaped")
+
+_optimum = cache(lambda seed: optimum(instance(seed)))
+
+
+@contextmanager
+def at_most(seconds: int) -> Iterator[None]:
+    """Fail what does not end."""
+
+    def ring(*_: object) -> None:
+        raise TimeoutError(f"no answer within {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def check(seed: int, method: Any, factor: float = 1.0) -> None:
+    """One program by one method against the independent optimum."""
+    right = _optimum(seed)
+    own = instance(seed).times(factor)
+    blocks = blocks_of(own)
+    settings = {"risk": risk_of(own), "ambiguity": ambiguity_of(own)}
+    limits = {"gap": 1e-6, **({"workers": 1} if method == "lshaped" else {})}
+    with at_most(SECONDS):
+        if right is None:
+            with pytest.raises(InfeasibleError):
+                dro.solve(blocks, method=method, **limits, **settings)
+            return
+        result = dro.solve(blocks, method=method, **limits, **settings)
+    assert result.status == "optimal"
+    tolerance = AGREES * max(1.0, abs(right))
+    assert result.objective / factor == pytest.approx(right, abs=tolerance)
+    assert result.lower_bound / factor == pytest.approx(right, abs=tolerance)
+    assert result.gap <= 1e-6 or result.objective - result.lower_bound <= 1e-9 * factor
+    # and the plan costs what is said of it
+    evaluated = dro.evaluate(blocks, result.first_stage, workers=1, **settings)
+    assert evaluated.objective / factor == pytest.approx(result.objective / factor, abs=tolerance)
+
+
+@pytest.mark.parametrize("first", range(0, 60, 10))
+def test_both_methods_find_the_independent_optimum(first: int) -> None:
+    for seed in range(first, first + 10):
+        for method in METHODS:
+            check(seed, method)
+
+
+@pytest.mark.parametrize("factor", [1e-6, 1e4, 1e8])
+def test_costs_in_another_unit_change_nothing(factor: float) -> None:
+    for seed in range(4, 16):
+        check(seed, METHODS[seed % 2], factor)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", range(0, 500, 20))
+def test_both_methods_find_the_independent_optimum_of_five_hundred(first: int) -> None:
+    for seed in range(first, first + 20):
+        for method in METHODS:
+            check(seed, method)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("factor", [1e-9, 1e-6, 1e4, 1e8, 1e9])
+@pytest.mark.parametrize("first", range(0, 200, 20))
+def test_costs_in_another_unit_change_nothing_of_two_hundred(first: int, factor: float) -> None:
+    for seed in range(first, first + 20):
+        for method in METHODS:
+            check(seed, method, factor)
