@@ -105,9 +105,10 @@ class Cluster:
         self.scheduler = self._start("dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--idle-timeout", "600")
         self.address: str = until(self._address)
 
-    def start_worker(self, threads: int = 1) -> None:
+    def start_worker(self, threads: int = 1, path: Path | None = None) -> None:
+        """One more worker, with a folder first on its path."""
         options = ("--no-nanny", "--nthreads", str(threads), "--memory-limit", "0", "--death-timeout", "30")
-        self.workers.append(self._start("dask_worker", *options))
+        self.workers.append(self._start("dask_worker", *options, path=path))
 
     def replace_oldest(self) -> list[int]:
         """Start one more worker; the ids of those there were, of which the oldest is counted as dead from now on."""
@@ -133,10 +134,11 @@ class Cluster:
             process.wait()
         self._log.close()
 
-    def _start(self, program: str, *options: str) -> subprocess.Popen[bytes]:
+    def _start(self, program: str, *options: str, path: Path | None = None) -> subprocess.Popen[bytes]:
+        environment = {**ENVIRONMENT, **({} if path is None else {"PYTHONPATH": f"{path}{os.pathsep}{TESTS}"})}
         command = [sys.executable, "-m", f"distributed.cli.{program}", "--scheduler-file", str(self._file)]
         return subprocess.Popen(
-            [*command, "--no-dashboard", *options], env=ENVIRONMENT, stdout=self._log, stderr=self._log
+            [*command, "--no-dashboard", *options], env=environment, stdout=self._log, stderr=self._log
         )
 
     def _address(self) -> Any:

@@ -1,14 +1,16 @@
-"""The cluster of the option ``--scheduler``: a client of it while the command runs."""
+"""Where a command has its work done: a client of the option ``--scheduler``, and what is to be said about workers."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from drofcm.core.errors import Finding, InputError
+from drofcm.commands.console import warn
+from drofcm.core.errors import DrofcmWarning, Finding, InputError
 
 __all__ = ["cluster"]
 
@@ -25,23 +27,45 @@ _PLAIN = "give the address that the scheduler prints when it starts, such as tcp
 
 @contextmanager
 def cluster(scheduler: str | None) -> Iterator[Any]:
-    """A client of a running scheduler, or None.
+    """A client of a running scheduler, or None; warnings of the searches meanwhile are lines on stderr.
 
     Raises
     ------
     InputError
         If no scheduler answers at the address, or distributed refuses it.
     """
-    if scheduler is None:
-        yield None
-        return
-    client = _connected(scheduler)
-    try:
-        yield client
-    finally:
-        # a scheduler that is gone was told where it mattered; there is nothing left to take leave of
-        with suppress(OSError, RuntimeError):
-            client.close(timeout=2)
+    with _warnings_told():
+        if scheduler is None:
+            yield None
+            return
+        client = _connected(scheduler)
+        try:
+            yield client
+        finally:
+            _close(client)
+
+
+@contextmanager
+def _warnings_told() -> Iterator[None]:
+    """Each warning of drofcm as a line, whatever the filters of the interpreter are; others as ever."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", DrofcmWarning)
+        others = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: Any, **settings: Any) -> None:
+            if issubclass(category, DrofcmWarning):
+                warn([Finding("the search", str(message))])
+            else:
+                others(message, category, *where, **settings)
+
+        warnings.showwarning = show
+        yield
+
+
+def _close(client: Any) -> None:
+    # a scheduler that is gone was told where it mattered; there is nothing left to take leave of
+    with suppress(OSError, RuntimeError):
+        client.close(timeout=2)
 
 
 def _connected(scheduler: str) -> Any:

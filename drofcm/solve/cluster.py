@@ -98,6 +98,7 @@ class Cluster:
         submit: Callable[[int, list[str]], Any],
         forget: Callable[[int], object] = lambda key: None,
         late: Callable[[], bool] | None = None,
+        blame: bool = False,
     ) -> dict[int, Any]:
         """The answers to what is submitted, by key.
 
@@ -111,6 +112,8 @@ class Cluster:
             Called where a question was lost, before it is submitted again.
         late
             Whether the time is up; None to wait as long as it takes.
+        blame
+            Whether a question that has cost several workers their lives, by the count of Dask, is not asked again.
 
         Raises
         ------
@@ -132,6 +135,8 @@ class Cluster:
                         done[key] = self._result(future, addresses, late)
                     except Exception as error:
                         self._refuse(error)
+                        if blame and _is_deadly(error):
+                            raise LostError(f"the cluster lost what it was asked for: {_one_line(error)}") from error
                         forget(key)
                         lost[key] = error
             finally:
@@ -171,13 +176,10 @@ class Cluster:
 
     def _refuse(self, error: Exception) -> None:
         """Raise what is no loss of a worker or of its data; return after a loss."""
-        # imported here, because it takes half a second and most solves need no cluster
-        from distributed import KilledWorker
-
         if isinstance(error, DrofcmError):
             raise error
         self._refuse_if_gone()
-        if isinstance(error, CancelledError | asyncio.CancelledError | KilledWorker | OSError):
+        if isinstance(error, CancelledError | OSError) or _is_deadly(error):
             return
         if isinstance(error, ImportError | pickle.UnpicklingError) or "deserializ" in str(error):
             why = _one_line(error.__cause__ or error)
@@ -298,6 +300,14 @@ def _version(name: str) -> str | None:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return None
+
+
+def _is_deadly(error: Exception) -> bool:
+    """Whether Dask has given a task up for the workers that ended over it."""
+    # imported here, because it takes half a second and most solves need no cluster
+    from distributed import KilledWorker
+
+    return isinstance(error, KilledWorker)
 
 
 def _outcome(future: Any) -> str:

@@ -69,4 +69,4 @@ def _on_cluster(function: Callable[[T], R], items: Sequence[T], client: Any) -> 
     with warnings.catch_warnings():
         # items that were scattered, as Dask would have it, would be lost with the worker that holds them
         warnings.filterwarnings("ignore", message="Sending large graph")
-        return Cluster.of(client).run(range(len(items)), submit)
+        return Cluster.of(client).run(range(len(items)), submit, blame=True)

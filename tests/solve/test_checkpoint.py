@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import os
 import resource
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -17,10 +18,11 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import sites
+import xarray as xr
 from processes import script, until
 
 import drofcm as dro
-from drofcm.core.errors import InputError, SolveError
+from drofcm.core.errors import DrofcmWarning, InputError, SolveError
 from drofcm.risk.ambiguity import AmbiguitySet
 from drofcm.solve.checkpoint import Learnt, expect, problem_hash, write
 from drofcm.solve.checkpoint import read as read_for
@@ -153,6 +155,26 @@ def test_search_that_was_finished_is_not_searched_again(tmp_path: Path) -> None:
     assert again.provenance["iterations"] == first.provenance["iterations"]
     assert again.objective == first.objective
     assert again.lower_bound == first.lower_bound
+
+
+def test_search_that_was_finished_is_reported_whole(tmp_path: Path) -> None:
+    """Bounds to draw, and what one more unit of a first-stage limit is worth."""
+    path = tmp_path / "checkpoint"
+    first = solve(path)
+    again = solve(path)
+    (row,) = again.log.to_dict("records")
+    assert row["lower_bound"] == first.lower_bound
+    assert row["upper_bound"] == pytest.approx(first.upper_bound, rel=1e-6)
+    assert set(again.log) == set(first.log)
+    assert again.prices.identical(first.prices)
+    assert again.first_stage.identical(first.first_stage)
+
+
+def test_search_with_nothing_to_do_has_a_log_too(tmp_path: Path) -> None:
+    closed = xr.Dataset({"opened": xr.zeros_like(sites.data().fixed)})
+    result = solve(tmp_path / "checkpoint", time_limit=0.0, start=closed)
+    assert result.status == "time_limit"
+    assert len(result.log) == 1
 
 
 KILLED = """
@@ -374,6 +396,41 @@ def test_full_disk_leaves_the_earlier_checkpoint_and_says_so(tmp_path: Path) -> 
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["checkpoint"]
+
+
+def test_checkpoint_that_cannot_be_written_is_a_warning(tmp_path: Path) -> None:
+    """Its folder goes away in mid-search; the plan does not."""
+    path = tmp_path / "folder" / "checkpoint"
+    path.parent.mkdir()
+    with pytest.warns(DrofcmWarning, match="cannot be written: .*; the search goes on without it") as told:
+        result = solve(path, progress=lambda _: shutil.rmtree(path.parent, ignore_errors=True))
+    assert result.status == "optimal"
+    assert result.objective == pytest.approx(sites.optimum(), rel=1e-6)
+    assert len(told) == 1
+
+
+# ---- one search at a time -------------------------------------------------------------------------------------------
+
+
+def test_second_search_on_a_checkpoint_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint"
+    with held(path):
+        for attempt in (lambda: solve(path), lambda: expect(path, resume=False)):
+            with pytest.raises(InputError) as caught:
+                attempt()
+            assert caught.value.findings[0].where == str(path)
+            assert "another search is writing" in caught.value.findings[0].what
+    solve(path)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["checkpoint"]
+
+
+def test_what_a_search_that_was_killed_has_left_is_taken_away(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint"
+    mine = tmp_path / "checkpoint.old.part"
+    for name in ("checkpoint.lock", "checkpoint.0123abcd.part", mine.name):
+        (tmp_path / name).write_bytes(b"half")
+    solve(path)
+    assert {entry.name for entry in tmp_path.iterdir()} == {path.name, mine.name}
 
 
 # ---- what the user may wish for -------------------------------------------------------------------------------------

@@ -6,7 +6,11 @@ import dataclasses
 import json
 import os
 import pickle
+import signal
+import sys
+import threading
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +23,22 @@ from processes import Cluster, Deadly, Killer, alive, script, until, worker_proc
 
 import drofcm as dro
 from drofcm.blocks.form import TwoStageBlocks
-from drofcm.core.errors import DrofcmError, Finding, InfeasibleError, InputError, ModelError, SolveError
+from drofcm.core.errors import (
+    DrofcmError,
+    DrofcmWarning,
+    Finding,
+    InfeasibleError,
+    InputError,
+    LostError,
+    ModelError,
+    SolveError,
+)
 from drofcm.solve import cluster as clusters
+from drofcm.solve import execution, search
 from drofcm.solve import processes as crews
-from drofcm.solve import search
 from drofcm.solve.execution import executor
+from drofcm.solve.progress import Standing
+from drofcm.solve.spread import spread
 from drofcm.solve.subproblem import Request, Subproblem
 
 
@@ -91,27 +106,154 @@ def test_workers_of_dask_that_die_again_and_again(client: Any, monkeypatch: pyte
         client.run_on_scheduler(_allow, 3)
 
 
+@pytest.mark.parametrize("planned", [False, True], ids=["before a plan", "with a plan"])
 def test_last_worker_of_dask_is_killed_and_none_comes(
-    cluster: Cluster, client: Any, monkeypatch: pytest.MonkeyPatch
+    cluster: Cluster, client: Any, monkeypatch: pytest.MonkeyPatch, planned: bool
 ) -> None:
     monkeypatch.setattr(clusters, "_PATIENCE", 2.0)
-    with pytest.raises(SolveError, match="the cluster has had no worker for 2 s"):
-        solve(client=client, progress=lambda *_: cluster.kill_workers())
+    settings = {"client": client, "progress": lambda *_: cluster.kill_workers()}
+    if not planned:
+        with pytest.raises(LostError, match="the cluster has had no worker for 2 s, before any plan was found"):
+            solve(**settings)
+        return
+    with pytest.warns(DrofcmWarning, match="no worker for 2 s; the best plan so far is reported"):
+        result = solve(**settings, start=_closed())
+    assert_stopped(result, "interrupted")
 
 
-@pytest.mark.slow
 def test_scheduler_of_dask_is_killed(tmp_path: Path) -> None:
     from distributed import Client
 
-    cluster = Cluster(tmp_path)
+    cluster, path = Cluster(tmp_path), tmp_path / "checkpoint"
     try:
         cluster.start_worker()
         with Client(cluster.address, timeout=2) as client:
             client.wait_for_workers(1, timeout=60)
-            with pytest.raises(SolveError, match="the scheduler of the cluster is gone"):
-                solve(client=client, progress=lambda *_: cluster.scheduler.kill())
+            with pytest.warns(DrofcmWarning, match="scheduler of the cluster is gone.*--resume goes on from it"):
+                result = solve(
+                    client=client, start=_closed(), checkpoint=path, progress=lambda *_: cluster.scheduler.kill()
+                )
+            assert_stopped(result, "interrupted")
+            with pytest.raises(LostError, match="the scheduler of the cluster is gone"):
+                spread(len, ["one", "two"], client=client)
     finally:
         cluster.close()
+    assert_optimal(solve(workers=1, checkpoint=path))
+
+
+def assert_stopped(result: dro.Result, status: str) -> None:
+    """The plan to open nothing, or a better one, at its true cost and with valid bounds."""
+    assert result.status == status
+    plan = tuple(result.first_stage.opened.values.round().astype(int).tolist())
+    given = sites.data()
+    cost = float(given.fixed.values @ plan + given.probability.values @ np.array(sites.recourse_cost(plan)))
+    assert result.objective == result.upper_bound == pytest.approx(cost, rel=1e-6)
+    assert result.lower_bound <= sites.optimum() * (1 + 1e-9) <= result.upper_bound * (1 + 1e-9)
+
+
+# ---- workers of other environments ----------------------------------------------------------------------------------
+
+
+def test_worker_of_dask_without_drofcm_is_left_out(cluster: Cluster, client: Any, tmp_path: Path) -> None:
+    (tmp_path / "drofcm.py").write_text("raise ImportError('no such package here')", encoding="utf-8")
+    before = len(cluster.workers)
+    cluster.start_worker(path=tmp_path)
+    client.wait_for_workers(before + 1, timeout=60)
+    with pytest.warns(DrofcmWarning, match=r"left out: those at tcp://\S+ cannot import drofcm \(.*no such package"):
+        result = solve(client=client)
+    assert_optimal(result)
+    for process in cluster.workers[:before]:
+        process.kill()
+        process.wait()
+    until(lambda: len(client.scheduler_info(n_workers=-1)["workers"]) == 1)
+    with pytest.raises(LostError, match=r"no worker of the cluster can do the work: those at .* cannot import drofcm"):
+        solve(client=client)
+    cluster.kill_workers()
+
+
+HERE = {
+    "python": ".".join(map(str, sys.version_info)),
+    **{name: version(name) for name in ("drofcm", "numpy", "highspy")},
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({}, ""),
+        ({"drofcm": None}, ""),
+        ({"python": "3.7.1.final.0"}, "have python 3.7.1.final.0 instead of"),
+        ({"drofcm": "0.0.1"}, "have drofcm 0.0.1 instead of"),
+        ({"highspy": "1.0.0"}, "have highspy 1.0.0 instead of"),
+        ({"numpy": "1.26.4", "highspy": "9"}, "numpy 1.26.4 instead of"),
+        ({"numpy": ".".join(HERE["numpy"].split(".")[:2]) + ".99"}, ""),
+    ],
+)
+def test_versions_that_matter(changed: dict[str, Any], told: str) -> None:
+    found = clusters._differences({**HERE, **changed})
+    assert (told in found) if told else found == ""
+
+
+# ---- processes that are killed or stand still -----------------------------------------------------------------------
+
+
+def numbered(batch: list[int]) -> dict[int, int]:
+    return {number: number**2 for number in batch}
+
+
+def test_processes_killed_at_birth() -> None:
+    """Before they have read what they begin with, which is more than a pipe holds."""
+    crew = crews.Crew(2, (len, bytes(2_000_000)))
+    killed: list[int] = []
+
+    def kill() -> None:
+        while len(killed) < 3:
+            for pid in set(worker_processes(os.getpid())) - set(killed):
+                os.kill(pid, signal.SIGKILL)
+                killed.append(pid)
+
+    thread = threading.Thread(target=kill, daemon=True)
+    thread.start()
+    try:
+        assert crew.run(numbered, [[[1, 2]], [[3], [4]]]) == {1: 1, 2: 4, 3: 9, 4: 16}
+    finally:
+        crew.close()
+    thread.join(1)
+    assert len(killed) >= 3
+    assert not worker_processes(os.getpid())
+
+
+def dies_while_it_answers(marker: Path) -> dict[int, Any]:
+    if not marker.exists():
+        marker.touch()
+        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGKILL)).start()
+        return {0: [bytes(100_000_000) for _ in range(8)]}
+    return {0: "answered"}
+
+
+def test_process_killed_in_the_middle_of_its_answer(tmp_path: Path) -> None:
+    crew = crews.Crew(1)
+    try:
+        assert crew.run(dies_while_it_answers, [[tmp_path / "marker"]]) == {0: "answered"}
+    finally:
+        crew.close()
+
+
+def test_time_limit_is_heard_while_processes_stand_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(execution, "_GRACE", 0.5)
+    monkeypatch.setattr(crews, "_LOOK", 0.1)
+    stopped: list[int] = []
+
+    def stop(standing: Standing) -> None:
+        if not stopped:
+            stopped.extend(worker_processes(os.getpid()))
+            for pid in stopped:
+                os.kill(pid, signal.SIGSTOP)
+
+    result = solve(workers=2, time_limit=3.0, start=_closed(), progress=stop)
+    assert len(stopped) == 2
+    assert not any(map(alive, stopped))
+    assert_stopped(result, "time_limit")
 
 
 # ---- Ctrl-C ---------------------------------------------------------------------------------------------------------

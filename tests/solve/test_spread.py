@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import warnings
+from pathlib import Path
 from typing import Any
 
 import pytest
 from processes import worker_processes
 
 from drofcm.core.errors import SolveError
+from drofcm.solve import processes
 from drofcm.solve.spread import spread
 
 
@@ -51,8 +53,20 @@ def test_an_error_of_an_item_is_raised_as_it_is(client: Any) -> None:
             spread(refuses, range(4), **where)
 
 
-def test_process_that_is_killed() -> None:
-    with pytest.raises(SolveError, match="a worker process ended before it had answered"):
+def dies_once(marker: Path) -> int:
+    if not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return 7
+
+
+def test_item_whose_process_was_killed_is_asked_again(tmp_path: Path) -> None:
+    assert spread(dies_once, [tmp_path / "one", tmp_path / "other"], workers=2) == [7, 7]
+
+
+def test_item_that_kills_every_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "_ATTEMPTS", 1)
+    with pytest.raises(SolveError, match="worker processes ended 1 times in a row"):
         spread(dies, range(6), workers=2)
     assert not worker_processes(os.getpid())
 
