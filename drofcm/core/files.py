@@ -60,14 +60,14 @@ def check_file_target(path: Path, option: str) -> None:
 
 
 def _against(path: Path) -> str:
-    if path.is_dir():
+    if os.path.isdir(path):
         return "is a folder"
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):
         return f"there is no folder {path.parent}"
+    if os.path.exists(path) and not path.is_file():
+        return "is no regular file"
+    existed = os.path.lexists(path)
     try:
-        if path.exists() and not path.is_file():
-            return "is no regular file"
-        existed = path.exists() or path.is_symlink()
         with whole_file(path) as probe:
             probe.write_bytes(b"probe")
             if existed:

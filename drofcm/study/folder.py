@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import subprocess
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -91,8 +92,8 @@ class RunFolder:
             If the folder has none that can be read.
         """
         file = self.path / PROVENANCE
-        if not self.path.is_dir():
-            what = "is no folder" if self.path.exists() else "there is no such folder"
+        if not os.path.isdir(self.path):
+            what = "is no folder" if os.path.exists(self.path) else "there is no such folder"
             raise InputError([Finding(str(self.path), what, "give the folder of a run, as drofcm run names it")])
         try:
             content = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
@@ -110,7 +111,7 @@ class RunFolder:
     @property
     def begun(self) -> bool:
         """Whether something stands there that a run would write."""
-        return any((self.path / name).exists() for name in CONTENTS)
+        return any(os.path.lexists(self.path / name) for name in CONTENTS)
 
     def faults(self) -> list[Finding]:
         """What is missing or was changed since the folder was written; empty for a whole one."""

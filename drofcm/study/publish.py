@@ -16,7 +16,7 @@ import shutil
 import uuid
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from drofcm.core.errors import Finding, InputError, raise_if_any, shorten
@@ -76,7 +76,7 @@ def writing(
     InputError
         If the folder above cannot be written, or files are in the way that are not the command's own.
     """
-    made = [parent for parent in (path.parent, *path.parent.parents) if not parent.exists()]
+    made = [parent for parent in (path.parent, *path.parent.parents) if not os.path.exists(parent)]
     hidden: Path | None = None
     claim = None
     try:
@@ -170,8 +170,8 @@ def _names(folder: Path) -> list[str]:
 
 def _remove_empty(folders: Collection[Path]) -> None:
     """Folders that were made for what failed go too, unless someone else uses them by now."""
-    with suppress(OSError):
-        for folder in folders:
+    for folder in folders:
+        with suppress(OSError):
             folder.rmdir()
 
 
@@ -192,12 +192,19 @@ def tidy(parent: Path) -> None:
 def _take_over(hidden: Path) -> None:
     try:
         plan = json.loads((hidden / _JOURNAL).read_text(encoding="utf-8"))
-        target, remove, last = hidden.parent / Path(plan["target"]).name, plan["remove"], plan["last"]
+        target, remove, last = plan["target"], plan["remove"], plan["last"]
+        if not all(map(_is_within, (target, *remove, *([] if last is None else [last])))) or "/" in target:
+            raise ValueError("leads elsewhere")
     except (OSError, ValueError, KeyError, TypeError):
         pass  # it never was complete
     else:
-        _finish(hidden, target, remove, last)
+        _finish(hidden, hidden.parent / target, remove, last)
     shutil.rmtree(hidden, ignore_errors=True)
+
+
+def _is_within(name: str) -> bool:
+    parts = PurePosixPath(name).parts
+    return bool(parts) and not PurePosixPath(name).is_absolute() and ".." not in parts
 
 
 def check_target(path: Path, option: str, own: Callable[[Path], Collection[str]], names: Collection[str]) -> None:
@@ -228,7 +235,7 @@ def check_target(path: Path, option: str, own: Callable[[Path], Collection[str]]
         mine = {*own(path), *(name.split("/")[0] for name in own(path))}
         taken = [name for name in names if not (path / name).is_dir() or (path / name).is_symlink()]
         raise_if_any(_in_the_way(path, taken, mine))
-    made = [parent for parent in (path, *path.parents) if not parent.exists()]
+    made = [parent for parent in (path, *path.parents) if not os.path.exists(parent)]
     try:
         path.mkdir(parents=True, exist_ok=True)
         probe = path / f".drofcm-{uuid.uuid4().hex[:8]}.part"

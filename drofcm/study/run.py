@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -239,7 +240,7 @@ class _Earlier:
 def _earlier(target: Path) -> _Earlier:
     """Look at the folder of a run before anything is solved, and refuse one that could not be written."""
     run = RunFolder(target, reopened=True)
-    if target.parent.is_dir():
+    if os.path.isdir(target.parent):
         with suppress(OSError), alone(target.parent) as safe:
             if safe:
                 tidy(target.parent)

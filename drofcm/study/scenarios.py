@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -163,7 +164,7 @@ def make_scenarios(
 
 
 def _make_ready(target: Path) -> None:
-    if target.parent.is_dir():
+    if os.path.isdir(target.parent):
         with suppress(OSError), alone(target.parent) as safe:
             if safe:
                 tidy(target.parent)
@@ -230,7 +231,7 @@ def _varies(array: xr.DataArray) -> bool:
 
 
 def _check_target(target: Path) -> list[Finding]:
-    if target.exists() and not (target / EVENTS_FILE).is_file():
+    if os.path.lexists(target) and not (target / EVENTS_FILE).is_file():
         what = "exists and holds no ensemble: it is not replaced"
         return [Finding(str(target), what, "choose another folder")]
     return []

@@ -13,10 +13,10 @@ import pandas as pd
 import pytest
 
 from drofcm.core.errors import InputError
+from drofcm.core.files import whole_file
 from drofcm.report import statements, style, tables
 from drofcm.report.document import write_report
 from drofcm.report.inputs import DO_NOTHING, ReportInput
-from drofcm.report.page import _write_whole
 
 
 @pytest.fixture(scope="module")
@@ -101,15 +101,15 @@ def test_scenarios_of_another_study_are_refused(report_input: ReportInput, tmp_p
 def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
     taken = tmp_path / "report.html"
     taken.mkdir()
-    with pytest.raises(OSError, match=r"report\.html"):
-        _write_whole(taken, "<!DOCTYPE html>")
+    with pytest.raises(OSError, match=r"report\.html"), whole_file(taken) as unfinished:
+        unfinished.write_text("<!DOCTYPE html>", encoding="utf-8")
     assert list(tmp_path.iterdir()) == [taken]
 
 
 def test_a_plan_that_was_only_evaluated_has_no_gap(report_input: ReportInput) -> None:
     plan = replace(report_input.plan, lower_bound=-np.inf, gap=np.inf, status="evaluated")
     lines = dict(statements.proof(replace(report_input, plan=plan)))
-    assert lines["Lower bound"] == "none"
+    assert lines["Lower bound"] == "none yet"
     assert lines["Gap"] == lines["Gap of the benefit"] == "unknown: no bound yet"
 
 

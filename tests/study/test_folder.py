@@ -109,7 +109,7 @@ def test_folder_that_cannot_be_written(tmp_path: Path) -> None:
 def test_damage_is_noticed(tmp_path: Path) -> None:
     for name in ("result.nc", "data.nc", "report.html"):
         (tmp_path / name).write_text(name, encoding="utf-8")
-    seal(tmp_path, {"status": "optimal"})
+    seal(tmp_path, FACTS)
     assert RunFolder(tmp_path).faults() == []
     (tmp_path / "report.html").write_text("drawn again", encoding="utf-8")
     assert RunFolder(tmp_path).faults() == []
