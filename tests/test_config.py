@@ -159,8 +159,8 @@ def test_misspelt_key_is_pointed_at(tmp_path: Path) -> None:
         ),
         pytest.param(
             "events: {scenarios: 1000000}\nsteps_min: [{count: 100, length: 1.0}]",
-            "study.yaml:5:10: events.scenarios: 1,000,000 events of 100 steps at 1 nodes or more are 100,000,000 figures, "
-            "in arrays of 0.8 GB",
+            "study.yaml:5:10: events.scenarios: 1,000,000 events of 100 steps at 1 nodes or more are 100,000,000 "
+            "figures, in arrays of 0.8 GB",
             id="memory",
         ),
         pytest.param(
@@ -176,7 +176,7 @@ def test_misspelt_key_is_pointed_at(tmp_path: Path) -> None:
         ),
         pytest.param(
             "steps_min: [{count: 3, length: 10}, {count: 1, length: 1.0e-6}, {count: 1, length: 30}]",
-            "study.yaml:5:59: steps_min.1.length: 6e-05 s is not a whole second, in which events are generated "
+            "study.yaml:5:48: steps_min.1.length: 6e-05 s is not a whole second, in which events are generated "
             "(choose steps of whole seconds)",
             id="part-of-a-second",
         ),
@@ -187,7 +187,7 @@ def test_misspelt_key_is_pointed_at(tmp_path: Path) -> None:
         ),
         pytest.param(
             "plants: [{bus: '4', kind: dg, output_mw: 1.0e+6}]",
-            "study.yaml:5:27: plants.0.output_mw: must be less than or equal to 10000, got 1000000.0 "
+            "study.yaml:5:31: plants.0.output_mw: must be less than or equal to 10000, got 1000000.0 "
             "(is it in the unit of the key?)",
             id="watts",
         ),
@@ -204,7 +204,7 @@ def test_misspelt_key_is_pointed_at(tmp_path: Path) -> None:
         ),
         pytest.param(
             "events: {shares: {surge: 0.35, storm: 0.15}, weather: {exposed_lines: []}}",
-            "study.yaml:5:55: events.weather.exposed_lines: lists no line, so that storms would reach none",
+            "study.yaml:5:56: events.weather.exposed_lines: lists no line, so that storms would reach none",
             id="storms-without-lines",
         ),
         pytest.param(
@@ -214,7 +214,8 @@ def test_misspelt_key_is_pointed_at(tmp_path: Path) -> None:
         ),
         pytest.param(
             "description: " + 70 * "x" + "\ntitle: [" + 70 * "y" + "]",
-            "study.yaml:6:1: title: must be a valid string, got ['yyyyyyyyyyyyyyyyyyyyyyyyyyyy...yyyyyyyyyyyyyyyyyyyyyyyyyyyy']",
+            "study.yaml:6:1: title: must be a valid string, got "
+            "['yyyyyyyyyyyyyyyyyyyyyyyyyyyy...yyyyyyyyyyyyyyyyyyyyyyyyyyyy']",
             id="long-value",
         ),
     ],

@@ -224,7 +224,7 @@ def with_column(folder: Path, edit: Edit, name: str, cells: list[str], unit: str
     changed = [f"{line},{values[at]}" if line else line for at, line in enumerate(lines)]
     edit("lines.csv", "\n".join(lines), "\n".join(changed))
     text = (folder / "datapackage.yaml").read_text(encoding="utf-8")
-    last = next(line for line in text.split("\n") if "name: rating" in line)
+    last = [line for line in text.split("\n") if "- {name:" in line and "type:" in line][-1]
     kind = "type: string" if unit is None else f'type: number, unit: "{unit}"'
     edit("datapackage.yaml", last, f"{last}\n{last[: last.index('-')]}- {{name: {name}, {kind}, description: more}}")
 
