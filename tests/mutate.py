@@ -376,7 +376,7 @@ def arrays(rng: np.random.Generator, folder: Path) -> str:
             data = data.rename({dim: ("x", "line", "hub")[rng.integers(3)]})
         case 6:
             dim = ("scenario", "node", "time")[rng.integers(3)]
-            data = data.isel({dim: [(0, 0), (0,), (), (1, 0)][rng.integers(4)]})
+            data = data.isel({dim: list([(0, 0), (0,), (), (1, 0)][rng.integers(4)])})
         case 7:
             dims = [("scenario",), ("time",), ("scenario", "time"), ()][rng.integers(4)]
             more = ("line_out", "hub_available", "travel_factor", "event_class", "extra")[rng.integers(5)]
@@ -384,7 +384,8 @@ def arrays(rng: np.random.Generator, folder: Path) -> str:
             data[more] = (dims, np.ones(shape), {"units": "1"})
             data = data.set_coords(more) if rng.random() < 0.5 else data
         case _:
-            data = data.assign_coords(node=[(3, 2), (3.0, 2.0), ("3", "9"), ("3", "3"), ("\x1b", "3")][rng.integers(5)])
+            labels = ([3, 2], [3.0, 2.0], ["3", "9"], ["3", "3"], ["\x1b", "3"])
+            data = data.assign_coords(node=labels[rng.integers(len(labels))])
     data.to_netcdf(path, engine="netcdf4")
     return f"{name}, kind {kind}"
 

@@ -152,6 +152,72 @@ def test_misspelt_key_is_pointed_at(tmp_path: Path) -> None:
             "seed: 8", "study.yaml:5:1: key 'seed' is given twice, first in line 2 (keep one)", id="duplicate"
         ),
         pytest.param("hubs: [1", "study.yaml:6:1: not valid YAML", id="syntax"),
+        pytest.param(
+            "events: {scenarios: 1000000000}",
+            "study.yaml:5:10: events.scenarios: 1,000,000,000 is taken for a slip, at most 1,000,000 are generated",
+            id="scenarios",
+        ),
+        pytest.param(
+            "events: {scenarios: 1000000}\nsteps_min: [{count: 100, length: 1.0}]",
+            "study.yaml:5:10: events.scenarios: 1,000,000 events of 100 steps at 1 nodes or more are 100,000,000 "
+            "figures, in arrays of 0.8 GB",
+            id="memory",
+        ),
+        pytest.param(
+            "steps_min: [{count: 100000, length: 0.05}]",
+            "study.yaml:5:1: steps_min: 100,000 steps are taken for a slip, at most 2,000 are modelled",
+            id="steps",
+        ),
+        pytest.param(
+            "steps_min: [{count: 3, length: 10}, {count: 1, length: 525600}]",
+            "study.yaml:5:1: steps_min: an event of 8,760.5 h is taken for a slip, at most 168 h are modelled "
+            "(lengths are minutes)",
+            id="horizon-of-a-year",
+        ),
+        pytest.param(
+            "steps_min: [{count: 3, length: 10}, {count: 1, length: 1.0e-6}, {count: 1, length: 30}]",
+            "study.yaml:5:48: steps_min.1.length: 6e-05 s is not a whole second, in which events are generated "
+            "(choose steps of whole seconds)",
+            id="part-of-a-second",
+        ),
+        pytest.param(
+            "hubs: {maximum: 1" + 320 * "0" + "}",
+            "study.yaml:5:8: hubs.maximum: must be less than or equal to 1000000, got a number of more than 60 digits",
+            id="digits",
+        ),
+        pytest.param(
+            "plants: [{bus: '4', kind: dg, output_mw: 1.0e+6}]",
+            "study.yaml:5:31: plants.0.output_mw: must be less than or equal to 10000, got 1000000.0 "
+            "(is it in the unit of the key?)",
+            id="watts",
+        ),
+        pytest.param(
+            "feeder: {source_voltage_pu: 1.0e+300}",
+            "study.yaml:5:10: feeder.source_voltage_pu: must be less than or equal to 2, got 1e+300",
+            id="voltage",
+        ),
+        pytest.param(
+            "events: {fault_lines: []}",
+            "study.yaml:5:10: events.fault_lines: lists no line, but 0.15 of the events put one out "
+            "(name lines, write null for the laterals, or set shares.fault to 0)",
+            id="faults-without-lines",
+        ),
+        pytest.param(
+            "events: {shares: {surge: 0.35, storm: 0.15}, weather: {exposed_lines: []}}",
+            "study.yaml:5:56: events.weather.exposed_lines: lists no line, so that storms would reach none",
+            id="storms-without-lines",
+        ),
+        pytest.param(
+            "penalties: {surplus_per_mwh: 1_0}",
+            "study.yaml:5:13: penalties.surplus_per_mwh: '1_0' is no number in plain digits",
+            id="underscore",
+        ),
+        pytest.param(
+            "description: " + 70 * "x" + "\ntitle: [" + 70 * "y" + "]",
+            "study.yaml:6:1: title: must be a valid string, got "
+            "['yyyyyyyyyyyyyyyyyyyyyyyyyyyy...yyyyyyyyyyyyyyyyyyyyyyyyyyyy']",
+            id="long-value",
+        ),
     ],
 )
 def test_each_fault_is_one_message_at_its_place(tmp_path: Path, lines: str, expected: str) -> None:

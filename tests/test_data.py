@@ -21,6 +21,7 @@ from drofcm.data import (
     load_catalogue,
     load_feeder,
     read_datapackage,
+    read_feeder,
     verify_datapackage,
 )
 
@@ -211,3 +212,79 @@ def test_a_technology_that_absorbs_without_a_store_is_refused(tmp_path: Path) ->
     descriptor.write_text(descriptor.read_text(encoding="utf-8").replace(before, after), encoding="utf-8")
     with pytest.raises(InputError, match="generator: absorbs = 1 needs stores = 1"):
         load_catalogue(mine)
+
+
+# ==== Columns that nobody reads, and figures that nobody can mean =======================================
+
+
+def with_column(folder: Path, edit: Edit, name: str, cells: list[str], unit: str | None = "1") -> None:
+    """Describe one more column of the lines, with these cells and 1 in all others."""
+    lines = (folder / "lines.csv").read_text(encoding="utf-8").split("\n")
+    values = [name, *cells, *["1"] * len(lines)]
+    changed = [f"{line},{values[at]}" if line else line for at, line in enumerate(lines)]
+    edit("lines.csv", "\n".join(lines), "\n".join(changed))
+    text = (folder / "datapackage.yaml").read_text(encoding="utf-8")
+    last = [line for line in text.split("\n") if "- {name:" in line and "type:" in line][-1]
+    kind = "type: string" if unit is None else f'type: number, unit: "{unit}"'
+    edit("datapackage.yaml", last, f"{last}\n{last[: last.index('-')]}- {{name: {name}, {kind}, description: more}}")
+
+
+@pytest.mark.parametrize(
+    ("column", "cell"),
+    [
+        *(("closed", "0"), ("in_service", "False"), ("Switch", "open"), ("status", "0.0"), ("normally_open", "1")),
+        *(("parallel", "2"), ("out_of_service", "true"), ("scaling", "0.5"), ("In Service", "no")),
+    ],
+)
+def test_a_column_that_takes_a_line_out_is_refused_by_line(folder: Path, edit: Edit, column: str, cell: str) -> None:
+    neutral = "0" if column in ("normally_open", "out_of_service") else "1"
+    with_column(folder, edit, column, [neutral, neutral, cell, *[neutral] * 29])
+    (only,) = findings(folder)
+    assert only.startswith(f"lines.csv:4: {column}: says that a row does not count as it stands (line 4: {cell!r})")
+
+
+def test_a_column_that_nobody_reads_is_a_warning(folder: Path, edit: Edit) -> None:
+    with_column(folder, edit, "closed", ["1"])
+    with_column(folder, edit, "length", ["0.3"], "km")
+    table, told = read_feeder(folder)
+    assert table is not None
+    assert table.identical(load_feeder("ieee33"))
+    assert [(finding.where.split(":", 1)[1], finding.severity) for finding in told] == [
+        ("1: closed", "warning"),
+        ("1: length", "warning"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("nominal_kv: 12.66", "nominal_kv: 12660", "12660 kV is no voltage of a feeder, at most 150: is it in volts?"),
+        ("nominal_kv: 12.66", "nominal_kv: .inf", "feeder.nominal_kv: Input should be a finite number"),
+        ("title: IEEE", "title: &t [*t]\nx: IEEE", "the alias *t refers to what it stands in"),
+        ("path: lines.csv", "path: " + "a" * 300, "File name too long"),
+        ("path: lines.csv", "path: .", "is a folder, a file is needed"),
+    ],
+)
+def test_a_descriptor_that_nobody_means_is_refused(folder: Path, edit: Edit, old: str, new: str, expected: str) -> None:
+    edit("datapackage.yaml", old, new)
+    assert any(expected in text for text in findings(folder)), findings(folder)
+
+
+@pytest.mark.parametrize("cell", ["1_0", "\u0661", "inf", "0x1", "1e7", "0,0922"])
+def test_what_is_no_number_of_a_line_is_refused(folder: Path, edit: Edit, cell: str) -> None:
+    edit("lines.csv", "0.0922", f'"{cell}"')
+    (only,) = findings(folder)
+    assert only.startswith("lines.csv:2: resistance: ")
+    assert only.endswith(f"is {cell!r}")
+
+
+def test_a_table_that_is_not_utf8_and_one_with_semicolons_are_told_once(folder: Path, edit: Edit) -> None:
+    buses = folder / "buses.csv"
+    buses.write_bytes(buses.read_bytes().replace(b"\n5,", b"\n\xfc,"))
+    (only,) = findings(folder)
+    assert only == "buses.csv:6: is not UTF-8 text (save the file as UTF-8)"
+
+
+def test_one_faulty_field_is_one_finding(folder: Path, edit: Edit) -> None:
+    edit("datapackage.yaml", "{name: rating, type: number,", "{name: rating, type: nmber,")
+    assert len(findings(folder)) == 1

@@ -56,9 +56,13 @@ def read_plan(path: Path, data: xr.Dataset) -> xr.Dataset:
         for dim in unknown:
             faults.unknown(f"{place}: {dim}", dim, labels[dim], list(known[dim]))
         modules = whole(row["modules"])
-        if modules is None or not 0 <= modules <= LARGEST["modules"]:
-            what = f"must be a whole number from 0 to {LARGEST['modules']:,.0f}, got {quoted(row['modules'])}"
+        if modules is None or modules < 0:
+            what = f"must be a whole number of at least 0, got {quoted(row['modules'])}"
             faults.add(f"{place}: modules", what)
+        elif modules > LARGEST["modules"]:
+            faults.add(
+                f"{place}: modules", f"{modules:,} is taken for a slip, at most {LARGEST['modules']:,.0f} are taken"
+            )
         key = tuple(labels.values())
         if key in seen:
             faults.add(place, f"{', '.join(key)} is given already in line {seen[key]}", "add the two up")

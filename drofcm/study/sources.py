@@ -12,26 +12,22 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
 import geopandas as gpd
-import numpy as np
 import xarray as xr
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 from shapely.geometry import LineString
 
 from drofcm.config import StudyFile
-from drofcm.core.dims import DEMAND_SHOCK_DATA
 from drofcm.core.errors import Finding, InputError, quoted, raise_if_any, shorten, suggest
-from drofcm.core.limits import LARGEST
-from drofcm.core.reading import file_fault, number, read_dataset, read_rows
-from drofcm.core.units import Quantity, check_quantities
+from drofcm.core.reading import file_fault
 from drofcm.data import find_dataset, read_catalogue, read_feeder
 from drofcm.fcm.catalogue import check_catalogue
 from drofcm.network.feeder import Feeder
-from drofcm.scenarios import ensemble
 from drofcm.scenarios.combined import matrix_places
 from drofcm.siting.layers import SUFFIXES, Kind, coordinate_findings, far_findings, find_layer, load_layer
 from drofcm.siting.roads import RoadNetwork
 from drofcm.study.beside import file_beside, folder_beside, strays
+from drofcm.study.given import read_distances, read_events
 from drofcm.study.matrix import read_matrix
 from drofcm.study.places import Where, candidate_hubs, named_layers, road_distance
 
@@ -39,13 +35,6 @@ __all__ = ["Sources", "Where", "dotted", "load_sources", "source_findings"]
 
 T = TypeVar("T")
 
-_EVENTS: Final = {name: DEMAND_SHOCK_DATA[name] for name in ("shock", "shock_high", "shock_low", "probability")} | {
-    "line_out": Quantity("1", ("scenario", "line"), "1: the event puts the line out", lower=0, upper=1, required=False),
-    "hub_available": Quantity("1", ("scenario", "hub"), "0: the hub is out of use", lower=0, upper=1, required=False),
-    "travel_factor": Quantity(
-        "1", ("scenario", "hub"), "road time over a fair day's", lower=0, above=True, required=False
-    ),
-}
 DRAWN: Final[tuple[str, ...]] = ("suppliers", "hubs", "buses", "lines", "roads", "hazards")
 """Layers that are kept for maps and run folders; parcels and exclusions have done their work."""
 _DATA_SUFFIXES: Final = frozenset({".csv", ".gpkg", ".parquet", ".yaml", ".geojson", ".shp", ".shx", ".dbf", ".prj"})
@@ -243,96 +232,14 @@ def _distance(
     direct = road_distance(study, layers, roads).reset_coords(drop=True)
     if study.area.distances is None:
         return direct
-    return _read_distances(file_beside(folder, study.area.distances, where(("area", "distances"))), direct)
-
-
-def _read_distances(path: Path, like: xr.DataArray) -> xr.DataArray:
-    """Road distances of a table, over the suppliers and hubs of the layers."""
-    places = {dim: {str(label): at for at, label in enumerate(like[dim].values)} for dim in ("supplier", "hub")}
-    table = np.full([len(labels) for labels in places.values()], np.nan)
-    rows, faults = read_rows(path, ("supplier", "hub", "distance_km"), name=path.name)
-    seen: dict[tuple[str, ...], int] = {}
-    for line, row in rows:
-        place = f"{path.name}:{line}"
-        pair = tuple(row[dim] for dim in places)
-        if pair in seen:
-            faults.add(place, f"{' to '.join(pair)} stands already in line {seen[pair]}", "keep one")
-        seen.setdefault(pair, line)
-        unknown = [dim for dim in places if row[dim] not in places[dim]]
-        for dim in unknown:
-            faults.unknown(f"{place}: {dim}", dim, row[dim], list(places[dim]))
-        km = number(row["distance_km"])
-        if km is None or not 0 <= km <= LARGEST["km"]:
-            what = f"must be a number of km from 0 to {LARGEST['km']:,.0f}, got {quoted(row['distance_km'])}"
-            faults.add(f"{place}: distance_km", what)
-        elif not unknown:
-            table[tuple(places[dim][row[dim]] for dim in places)] = km
-    suppliers = np.array(list(places["supplier"]))
-    for hub, at in places["hub"].items():
-        missing = suppliers[np.isnan(table[:, at])]
-        if len(missing):
-            what = f"hub {quoted(hub)} has no distance to supplier {shorten(missing)}"
-            faults.add(path.name, what, "add the rows, or leave out area.distances")
-    raise_if_any(faults.all)
-    return like.transpose(*places).copy(data=table).assign_attrs(units="km")
+    return read_distances(file_beside(folder, study.area.distances, where(("area", "distances"))), direct)
 
 
 def _events(study: StudyFile, folder: Path, where: Where, notes: _Attempts) -> xr.Dataset:
-    """Events of a netCDF file, checked as data and as an ensemble."""
     assert study.events.file is not None
-    path = file_beside(folder, study.events.file, where(("events", "file")))
-    events = read_dataset(path, name=path.name)
-    events, findings = _text_labels(events, path.name)
-    findings += check_quantities(events, _EVENTS, path.name)
-    blamed = {finding.where for finding in findings}
-    findings += [finding for finding in ensemble.check(events, path.name) if finding.where not in blamed]
-    findings += _step_findings(events, study, path.name)
-    classes = events.coords.get("event_class")
-    if classes is not None and classes.dims != ("scenario",):
-        what = f"is over ({shorten(classes.dims)}), not over (scenario)"
-        findings.append(Finding(f"{path.name}['event_class']", what, "one class for every scenario"))
-    raise_if_any(findings)
-    notes.findings += [finding for finding in findings if "step_length" in finding.where]
-    if classes is None:
-        events = events.assign_coords(event_class=("scenario", np.full(events.sizes["scenario"], "event")))
+    events, findings = read_events(file_beside(folder, study.events.file, where(("events", "file"))), study.step_hours)
+    notes.findings += findings
     return events
-
-
-def _text_labels(events: xr.Dataset, name: str) -> tuple[xr.Dataset, list[Finding]]:
-    """The events with labels of places as text, which those of a study are; whole numbers become text."""
-    findings = []
-    for dim in ("node", "line", "hub"):
-        labels = events.indexes.get(dim)
-        if labels is None:
-            continue
-        if labels.dtype.kind in "iu":
-            events = events.assign_coords({dim: [str(label) for label in labels]})
-        elif not all(isinstance(label, str) for label in labels):
-            findings.append(Finding(f"{name}[{dim!r}]", f"labels are no text: {shorten(labels)}", "write them as text"))
-    return events, findings
-
-
-_STEPS: Final = {"step_length": Quantity("h", ("time",), "length of the step", lower=0, above=True)}
-
-
-def _step_findings(events: xr.Dataset, study: StudyFile, name: str) -> Iterator[Finding]:
-    """Whether the steps of a file are those of the study."""
-    steps = len(study.step_hours)
-    if events.sizes.get("time") != steps:
-        what = f"has {events.sizes.get('time', 0)} steps, steps_min of the study make {steps}"
-        yield Finding(f"{name}['time']", what, "both must be the same steps")
-        return
-    if "step_length" not in events.coords:
-        what = f"is missing: the {steps} steps of the file are taken for those of steps_min"
-        yield Finding(f"{name}['step_length']", what, "drofcm scenarios writes it", "warning")
-        return
-    stated = events["step_length"].reset_coords(drop=True)
-    stated.attrs.setdefault("units", "h")
-    found = check_quantities(stated.to_dataset(name="step_length"), _STEPS, name)
-    yield from found
-    if not found and not np.allclose(stated, study.step_hours, rtol=1e-9):
-        what = "the steps have other lengths than steps_min of the study"
-        yield Finding(f"{name}['step_length']", what, "both must be the same steps")
 
 
 def _matrix(

@@ -10,8 +10,8 @@ import pytest
 import xarray as xr
 
 from drofcm.core.errors import InputError
+from drofcm.study.given import read_distances
 from drofcm.study.scenarios import _read_traces
-from drofcm.study.sources import _read_distances
 
 LIKE = xr.DataArray(np.zeros((1, 2)), {"supplier": ["s"], "hub": ["h", "k"]})
 
@@ -22,14 +22,14 @@ def write(path: Path, *rows: str) -> Path:
 
 
 def test_distances_are_read(tmp_path: Path) -> None:
-    table = _read_distances(write(tmp_path / "km.csv", "s,k,2.5", "s,h,1"), LIKE)
+    table = read_distances(write(tmp_path / "km.csv", "s,k,2.5", "s,h,1"), LIKE)
     assert table.sel(supplier="s").to_series().to_dict() == {"h": 1.0, "k": 2.5}
 
 
 def test_every_fault_of_a_table_of_distances_is_told(tmp_path: Path) -> None:
     path = write(tmp_path / "km.csv", "s,h,1", "s,h,2", "s,j,-1", "s,k,3,4", "s,k")
     with pytest.raises(InputError) as caught:
-        _read_distances(path, LIKE)
+        read_distances(path, LIKE)
     told = [str(finding) for finding in caught.value.findings]
     for line, what in (
         (3, "s to h stands already in line 2"),
