@@ -72,8 +72,12 @@ def test_dates_and_units(written) -> None:
     assert load_trace(path, power="power", unit="MW").values == pytest.approx([2, 3, 4])
     found = findings(path)
     assert len(found) == 1
-    assert found[0].startswith("trace.csv:1: which column is the power cannot be told: 'site', 'power' (name it: power=")
-    assert "no unit is stated (end the name in _W, _kW or _MW, or give unit= (--unit" in findings(path, power="power")[0]
+    assert found[0].startswith(
+        "trace.csv:1: which column is the power cannot be told: 'site', 'power' (name it: power="
+    )
+    assert (
+        "no unit is stated (end the name in _W, _kW or _MW, or give unit= (--unit" in findings(path, power="power")[0]
+    )
     assert "no column 'powr' (did you mean 'power'?)" in findings(path, power="powr")[0]
     assert "unknown unit 'GW'" in findings(path, power="power", unit="GW")[0]
 
