@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import geopandas as gpd
+import pandas as pd
 import pytest
 from shapely.geometry import LineString, Point, Polygon, box
 
 from drofcm.core.errors import InputError
-from drofcm.siting.layers import check_layer, find_layer, load_layer
+from drofcm.siting.layers import check_layer, far_findings, find_layer, load_layer
 
 UTM18 = "EPSG:32618"
 
@@ -87,6 +88,11 @@ def test_file_comes_back_as_written(tmp_path: Path) -> None:
         ),
         (hubs(geometry=gpd.points_from_xy([-77.49, -77.43, -77.56], [39.04, 39.01, 39.12])), "look like degrees"),
         (
+            hubs(geometry=gpd.points_from_xy([284788, 289764, 0], [4324493, 4320190, 0])),
+            "id leesburg lies at (0, 0), where",
+        ),
+        (hubs(storage_slots=pd.to_datetime(["2026-01-01"] * 3)), "must be a finite number, at least 0, is Timestamp"),
+        (
             hubs(geometry=gpd.points_from_xy([284788, 289764, 5000000], [4324493, 4320190, 4332640])),
             "id leesburg lies outside the area where EPSG:32618 is used",
         ),
@@ -112,11 +118,29 @@ def test_places_a_little_outside_their_utm_zone_are_accepted() -> None:
     assert messages(hubs(geometry=west)) == []
 
 
+def test_places_without_coordinates_are_found_in_degrees_too() -> None:
+    degrees = hubs(geometry=[Point(284788, 4324493)] * 3).to_crs("EPSG:4326")
+    degrees.geometry = [Point(0, 0), *degrees.geometry[1:]]
+    assert messages(degrees) == [
+        "hubs.gpkg: id ashburn lies at (0, 0), where places without coordinates end up (give its coordinates)"
+    ]
+
+
+def test_places_very_far_from_the_buses_are_told() -> None:
+    south = hubs(geometry=gpd.points_from_xy([284788, 289764, 284788], [4324493, 4320190, 424493]))
+    (found,) = far_findings({"buses": hubs(), "hubs": south})
+    assert found.severity == "warning"
+    assert str(found).startswith("hubs layer: id leesburg lies up to 3,9")
+    assert list(far_findings({"buses": hubs(), "hubs": hubs()})) == []
+
+
 def test_supplier_without_stock_or_with_half_a_module() -> None:
     bare = suppliers().drop(columns=["stock_battery", "stock_generator"])
     assert "no column stock_<technology>" in messages(bare, kind="suppliers")[0]
     half = messages(suppliers(stock_battery=[0.5, 1]), kind="suppliers")
     assert half == ["hubs.gpkg['stock_battery']: must be a whole number, is 0.5 at id a"]
+    many = messages(suppliers(stock_battery=["1e19", 1]), kind="suppliers")
+    assert many == ["hubs.gpkg['stock_battery']: must be at most 1,000,000, is '1e19' at id a"]
 
 
 def test_all_findings_come_at_once(tmp_path: Path) -> None:
@@ -143,7 +167,7 @@ def test_files_that_are_no_layer(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be read as a layer"):
         load_layer(tmp_path / "text.gpkg", kind="hubs")
     (tmp_path / "table.csv").write_text("id,name\na,A\n")
-    with pytest.raises(InputError, match="has no geometry"):
+    with pytest.raises(InputError, match=r"is no format of layers: '\.csv' \(write one of GeoPackage \(\.gpkg\)"):
         load_layer(tmp_path / "table.csv", kind="buses")
     (tmp_path / "text.parquet").write_text("not parquet")
     with pytest.raises(InputError, match="cannot be read as a layer"):

@@ -296,3 +296,73 @@ def test_snapping_finds_the_nearest_road() -> None:
     assert (
         shapely.distance(snapped.geometry.to_numpy(), points.geometry.to_numpy()) - snapped["snap_m"]
     ).abs().max() < 1e-6
+
+
+# ==== Roads that look joined and are not ================================================================
+
+
+def seen(*lines: list[tuple[float, float]], **columns: object) -> list[str]:
+    """Warnings of a network of these lines."""
+    findings = RoadNetwork.from_layer(roads(*lines, **columns)).findings
+    assert all(finding.severity == "warning" and finding.where == "roads" for finding in findings)
+    return [finding.what for finding in findings]
+
+
+ROUND = [(1000, 0), (5000, 0), (5000, 500), (500, 500)]
+
+
+def test_a_side_road_that_ends_in_the_middle_of_another_is_told() -> None:
+    (what,) = seen([(0, 0), (1000, 0)], [(500, 0), (500, 500)], ROUND)
+    assert what.startswith("1 end of a road lies within 5 m of a road without joining it: the end of")
+    assert "lies on" in what
+    assert "500 m from its start" in what
+    # both side roads end at one place of the main road: one fault, though the two join each other
+    (what,) = seen([(0, 0), (1000, 0)], [(500, 0), (500, 500)], [(500, 0), (500, -500)], ROUND)
+    assert what.startswith("1 end of a road lies")
+    (what,) = seen([(0, 0), (1000, 0)], [(500, 0.3), (500, 500)], ROUND)
+    assert "lies 0.3 m beside" in what
+
+
+@pytest.mark.parametrize(("gap", "told"), [(0.05, 0), (0.2, 1), (4.9, 1), (5.1, 0)])
+def test_ends_that_fall_short_of_each_other_are_told_up_to_five_metres(gap: float, told: int) -> None:
+    around = [(1000, 0), (1000, 3000), (2000, 0)]
+    found = seen([(0, 0), (1000, 0)], [(1000 + gap, 0), (2000, 0)], around)
+    assert len(found) == told
+    if told:
+        assert found[0].startswith("1 end of a road lies within 5 m")
+        assert f"are {gap:g} m apart" in found[0]
+
+
+def test_many_gaps_are_counted_and_a_few_shown() -> None:
+    lines = [[(100 * k + 1, 0), (100 * k + 100, 0)] for k in range(8)]
+    found = seen(*lines)
+    assert found[0].startswith("7 ends of roads lie within 5 m")
+    assert found[0].endswith("; and 4 more")
+    assert found[1].startswith("fall apart into 8 networks; the largest holds 12.5% of the length")
+
+
+def test_roads_that_cross_without_a_crossing_are_told() -> None:
+    (what,) = seen([(0, 0), (1000, 0)], [(500, -500), (500, 500)], [(500, 500), (1000, 500), (1000, 0)])
+    assert what.startswith("1 pair of roads crosses between their ends without joining there")
+    assert seen([(0, 0), (500, 0)], [(500, 0), (1000, 0)], [(500, -500), (500, 0)], [(500, 0), (500, 500)]) == []
+
+
+def test_the_share_of_the_largest_part_is_told() -> None:
+    (what,) = seen([(0, 0), (900, 0)], [(5000, 5000), (5100, 5000)])
+    assert what.startswith("fall apart into 2 networks; the largest holds 90.0% of the length")
+
+
+def test_flags_in_text_are_the_flags_they_were_checked_as() -> None:
+    for flags in ([1], ["1"], [" 1.0 "], [True]):
+        network = RoadNetwork.from_layer(roads([(0, 0), (1000, 0)], oneway=flags))
+        assert network.oneway.tolist() == [True]
+        assert only(network.distance(places((0, 0)), places((1000, 0)))) == 1.0
+        assert np.isinf(only(network.distance(places((1000, 0)), places((0, 0)), unreachable="infinite")))
+    for flags in (["yes"], ["-1"], ["T"], [2]):
+        with pytest.raises(InputError, match="must be 0 or 1"):
+            RoadNetwork.from_layer(roads([(0, 0), (1000, 0)], oneway=flags))
+
+
+def test_numbers_in_text_are_used_as_numbers() -> None:
+    network = RoadNetwork.from_layer(roads([(0, 0), (1000, 0)], speed_km_h=["30"], length_km=["1.5"]))
+    assert network.hours.tolist() == [0.05]
