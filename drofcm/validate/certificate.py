@@ -18,11 +18,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from drofcm.risk.sets import AmbiguitySet, Nominal
+from drofcm.risk.sets import AmbiguitySet
 from drofcm.validate import recompute
 from drofcm.validate.ledger import Certificate, Ledger
-from drofcm.validate.set_figures import from_data
-from drofcm.validate.worst_case import dearest_possible, enter_distribution, enter_weights, worst_value
+from drofcm.validate.worst_case import enter_worst_case
 
 __all__ = ["Certificate", "certify", "report_quantities"]
 
@@ -154,22 +153,17 @@ def certify(
         _network_rows(ledger, data, full)
         cost = arranged["result"].recourse_cost
         _cost_rows(ledger, data, plan, full, arranged["terms"], cost)
-        weights = arranged["risk"].risk_weight if risk_weights is not None else None
-        probability = data.probability.reset_coords(drop=True)
-        nature, dearest = probability, None
-        if ambiguity is not None:
-            ambiguity = from_data(ledger, ambiguity, data, probability)
-        if ambiguity is not None and worst_case_probability is not None:
-            nature = arranged["nature"].worst_case_probability
-            enter_distribution(ledger, ambiguity, probability, nature)
-        if risk is not None:
-            dearest = dearest_possible(ambiguity or Nominal(), probability, cost.values)
-        _objective_rows(ledger, data, plan, cost, objective, weights, risk, nature, dearest)
-        if ambiguity is not None and risk is not None:
-            spent = float(sum(recompute.first_stage_terms(data, plan).values(), start=xr.DataArray(0.0)))
-            worst = worst_value(risk, ambiguity, probability, cost.values, float(objective) - spent)
-            check = "no distribution of the set is worse"
-            ledger.at_most(check, "B", xr.DataArray(spent + worst), float(objective))
+        enter_worst_case(
+            ledger,
+            data,
+            cost,
+            spent=float(sum(recompute.first_stage_terms(data, plan).values(), start=xr.DataArray(0.0))),
+            objective=float(objective),
+            weights=arranged["risk"].risk_weight if risk_weights is not None else None,
+            risk=risk,
+            ambiguity=ambiguity,
+            chosen=arranged["nature"].worst_case_probability if worst_case_probability is not None else None,
+        )
     return ledger.close()
 
 
@@ -384,30 +378,6 @@ def _cost_rows(
         ledger.equal(name, "(13)", terms[name].fillna(0.0), value)
     yearly = data.event_rate * sum(event.values(), start=xr.DataArray(0.0))
     ledger.equal("recourse cost", "(5)", cost, yearly)
-
-
-def _objective_rows(
-    ledger: Ledger,
-    data: xr.Dataset,
-    plan: xr.Dataset,
-    cost: xr.DataArray,
-    objective: float,
-    weights: xr.DataArray | None,
-    risk: Mapping[str, Any] | None,
-    nature: xr.DataArray,
-    dearest: int | None,
-) -> None:
-    reported = xr.DataArray(float(objective))
-    spent = sum(recompute.first_stage_terms(data, plan).values(), start=xr.DataArray(0.0))
-    if weights is not None:
-        ledger.at_least("risk weights are not negative", "(14)-(16)", weights, 0.0)
-        ledger.equal("objective by risk weights", "(1)", reported, spent + (weights * cost).sum())
-    if risk is None:
-        return
-    value = recompute.risk_by_sorting(cost.values, nature.values, risk, dearest)
-    ledger.equal("objective by sorting", "(14)-(16)", reported, spent + value)
-    if weights is not None:
-        enter_weights(ledger, risk, nature, weights, dearest)
 
 
 def report_quantities(data: xr.Dataset, recourse: xr.Dataset) -> xr.Dataset:

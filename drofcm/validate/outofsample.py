@@ -47,8 +47,9 @@ __all__ = [
 ENOUGH: Final = 20
 """Draws that a figure must rest on for its 95 % bootstrap interval to hold the truth about nine times in ten.
 
-Measured (``pytest -m slow tests/validate/test_outofsample.py -k coverage``): of CVaR 0.9 of exponential, normal and
-lognormal draws the interval holds the truth in COVERAGE.
+Measured with 200 experiments for each of exponential, normal and lognormal draws and CVaR 0.8, 0.9 and 0.95
+(``pytest -m slow tests/validate/test_outofsample.py -k few_draws`` does a part of it again): with 2 draws in the tail
+the interval holds the truth in 44 to 54 % of cases, with 3 in 64 to 71, 5 in 79 to 87, 10 in 85 to 92, 20 in 89 to 94.
 """
 
 Values = npt.NDArray[np.float64]

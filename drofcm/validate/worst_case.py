@@ -29,18 +29,83 @@ from drofcm.risk.sets import (
     TotalVariation,
     Wasserstein,
 )
+from drofcm.validate import recompute
 from drofcm.validate.ledger import Ledger
 from drofcm.validate.polyhedral_bound import allowed_moves
+from drofcm.validate.set_figures import from_data
 from drofcm.validate.terms import Terms
 from drofcm.validate.worst_bound import largest_probability, worst_bound
 
-__all__ = ["dearest_possible", "enter_distribution", "enter_weights", "terms_of", "transport_cost", "worst_value"]
+__all__ = [
+    "dearest_possible",
+    "enter_distribution",
+    "enter_weights",
+    "enter_worst_case",
+    "transport_cost",
+    "worst_value",
+]
 
 Vector = npt.NDArray[np.float64]
 
 _EQUATION = "B"
+_EQUATION_RISK = "(14)-(16)"
+_NO_MASS = 1e-14
+"""Mass that a sum of probabilities does not tell from none."""
+_ROUNDING = 1e-9
 _POSSIBLE = 1e-9
 """Probability from which a scenario counts as possible in a set that only a program can tell it of."""
+
+
+def enter_worst_case(
+    ledger: Ledger,
+    data: xr.Dataset,
+    cost: xr.DataArray,
+    *,
+    spent: float,
+    objective: float,
+    weights: xr.DataArray | None = None,
+    risk: Mapping[str, Any] | None = None,
+    ambiguity: AmbiguitySet | None = None,
+    chosen: xr.DataArray | None = None,
+) -> None:
+    """Enter what an objective says of the risk of costs: from the labelled data, the set and the measure alone.
+
+    Parameters
+    ----------
+    ledger
+        Takes the checks.
+    data
+        Labelled data with ``probability``, (scenario).
+    cost
+        Finite costs of the recourse, (scenario), in the order of the data, as all arrays here.
+    spent, objective
+        Cost of the first stage, and with it the risk of the costs, as reported.
+    weights
+        Risk weights, (scenario).
+    risk
+        ``{"expectation": a, "cvar": [(alpha, b)], "worst_case": c}``.
+    ambiguity, chosen
+        The set, bound or not, and the distribution that nature is said to pick.
+    """
+    probability = data["probability"].reset_coords(drop=True)
+    known = None if ambiguity is None else from_data(ledger, ambiguity, data, probability)
+    reported, nature = xr.DataArray(objective), probability
+    if known is not None and chosen is not None:
+        nature = chosen
+        enter_distribution(ledger, known, probability, chosen)
+    if weights is not None:
+        ledger.at_least("risk weights are not negative", _EQUATION_RISK, weights, 0.0)
+        ledger.equal("objective by risk weights", "(1)", reported, spent + (weights * cost).sum())
+    if risk is None:
+        return
+    dearest = dearest_possible(known or Nominal(), probability, cost.values)
+    value = recompute.risk_by_sorting(cost.values, nature.values, risk, dearest)
+    ledger.equal("objective by sorting", _EQUATION_RISK, reported, xr.DataArray(spent + value))
+    if weights is not None:
+        enter_weights(ledger, risk, nature, weights, dearest)
+    if known is not None:
+        worst = worst_value(risk, known, probability, cost.values, objective - spent)
+        ledger.at_most("no distribution of the set is worse", _EQUATION, xr.DataArray(spent + worst), objective)
 
 
 # ---- the distribution -----------------------------------------------------------------------------------------------
@@ -106,41 +171,51 @@ def _within(ledger: Ledger, check: str, found: float, radius: float) -> None:
 def transport_cost(ambiguity: Wasserstein, probability: xr.DataArray, chosen: xr.DataArray) -> float:
     """Distance of the set's order from one distribution to the other, by the linear program of the definition.
 
-    What stays in place is left out first, which is a plan, though not always the best one; the whole program is
-    solved only if that plan exceeds the radius. Infinite where nothing leads from one to the other.
+    That what both have in common stays in place is a plan, though of an order above 1 not always the best one: what
+    arrives may push on what was there. The program with such moves is solved only if that plan exceeds the radius.
+    Infinite where nothing leads from one to the other.
     """
-    given, taken = probability.values, np.maximum(chosen.values, 0.0)
     # moves in units of the radius: powers of large or small distances neither overflow nor vanish
     origin, cost = allowed_moves(ambiguity, probability)
-    whole = np.full((len(given), len(taken)), np.inf)
+    whole = np.full((len(probability), len(probability)), np.inf)
     whole[origin] = cost
-    moved = _least(whole, np.maximum(given - taken, 0.0), np.maximum(taken - given, 0.0))
+    surplus = probability.values - chosen.values
+    moved = _least(whole, surplus, np.maximum(surplus, 0.0))
     if moved > 1:
-        moved = min(moved, _least(whole, given, taken))
+        moved = min(moved, _least(whole, surplus, probability.values))
     if not np.isfinite(moved):
         return np.inf
     return float(moved ** (1 / ambiguity.order) * ambiguity.radius)
 
 
-def _least(cost: Vector, given: Vector, taken: Vector) -> float:
-    """Least cost of moving what is given to where it is taken, (from, to)."""
-    total = float(taken.sum())
-    if given.sum() <= 1e-15 or total <= 1e-15:
+def _least(cost: Vector, surplus: Vector, leaves: Vector) -> float:
+    """Least cost of flows (from, to) that carry every surplus to a lack, where no more may leave than ``leaves``."""
+    total = float(np.maximum(surplus, 0.0).sum())
+    if total <= _NO_MASS:
         return 0.0
-    rows, columns = np.flatnonzero(given > 0), np.flatnonzero(taken > 0)
-    between = cost[np.ix_(rows, columns)]
-    moves = np.argwhere(np.isfinite(between))
-    count = len(moves)
-    of_row = sp.csr_array((np.ones(count), (moves[:, 0], np.arange(count))), shape=(len(rows), count))
-    of_column = sp.csr_array((np.ones(count), (moves[:, 1], np.arange(count))), shape=(len(columns), count))
-    # shares of what is moved: little mass is not lost in a tolerance, and both sides sum to 1
-    unit = between[moves[:, 0], moves[:, 1]]
-    largest = float(unit.max(initial=0.0)) or 1.0
+    usable = np.isfinite(cost) & (leaves > 0)[:, None] & ~np.eye(len(cost), dtype=bool)
+    if leaves.sum() <= total * (1 + _ROUNDING):
+        # nothing is pushed on: only what lacks receives
+        usable &= (surplus < 0)[None, :]
+    row, target = np.nonzero(usable)
+    if not len(row):
+        return np.inf
+    count, at = len(row), np.arange(len(row))
+    shape = (len(cost), count)
+    out = sp.csr_array((np.ones(count), (row, at)), shape=shape)
+    into = sp.csr_array((np.ones(count), (target, at)), shape=shape)
+    # shares of what is moved: little mass is not lost in a tolerance; and both sides sum to 1
+    lack = np.maximum(-surplus, 0.0)
+    net = (np.maximum(surplus, 0.0) - lack * (total / lack.sum())) / total
+    unit = cost[row, target]
+    largest = float(unit.max()) or 1.0
     solve: Any = linprog
     found = solve(
         unit / largest,
-        A_eq=sp.vstack([of_row, of_column[:-1]]),
-        b_eq=np.concatenate([given[rows] / given.sum(), taken[columns][:-1] / total]),
+        A_eq=sp.csr_array(out - into)[:-1],
+        b_eq=net[:-1],
+        A_ub=out,
+        b_ub=leaves / total * (1 + _ROUNDING),
         method="highs",
     )
     return float(found.fun) * largest * total if found.success else np.inf
@@ -249,6 +324,3 @@ def enter_weights(
         name = "risk weights stay in their set"
         ledger.at_most(name, _EQUATION_RISK, beyond.sum(), xr.DataArray(full + sure))
         ledger.at_most(name, _EQUATION_RISK, beyond.where(~possible, 0.0).sum(), xr.DataArray(float(full)))
-
-
-_EQUATION_RISK = "(14)-(16)"

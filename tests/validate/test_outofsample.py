@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,7 +17,9 @@ from problems import newsvendor_day, newsvendor_plan
 import drofcm as dro
 from drofcm.risk.weights import worst_case_weights
 from drofcm.validate.outofsample import (
+    ENOUGH,
     bootstrap_interval,
+    draws_behind,
     price_of_robustness,
     proportion_interval,
     repetition_interval,
@@ -75,6 +79,75 @@ def test_coverage_of_mean_and_tail(alpha: float, least: float) -> None:
         )
         hits += found.lower <= truth <= found.upper
     assert least <= hits / 120 < 1
+
+
+@pytest.mark.slow
+def test_coverage_with_few_draws_in_the_tail_is_what_the_caution_says() -> None:
+    """CVaR 0.9 of exponential draws: of three in the tail the truth is held two times in three, of enough nine in ten."""
+    rng, truth = np.random.default_rng(14), 1 - np.log(0.1)
+    shares = {}
+    for draws in (3, ENOUGH):
+        count = 10 * draws
+        found = [
+            bootstrap_interval(rng.exponential(size=count), tail_of, resamples=499, rng=rng, draws=draws)
+            for _ in range(150)
+        ]
+        shares[draws] = np.mean([own.lower <= truth <= own.upper for own in found])
+        assert all(bool(own.caution) == (draws < ENOUGH) for own in found)
+    assert shares[3] < 0.8
+    assert shares[ENOUGH] > 0.85
+
+
+def tail_of(values: np.ndarray, axis: int) -> np.ndarray:
+    return tail_mean(values, 0.9, axis)
+
+
+def test_a_tail_of_few_draws_says_so() -> None:
+    demand = np.random.default_rng(15).gamma(4, 10, 30)
+    results = {"bold": ordering(45, demand), "shy": ordering(40, demand)}
+    rng = np.random.default_rng(16)
+    alone = dro.out_of_sample(results["bold"], alpha=0.9, resamples=99, rng=rng)
+    apart = dro.paired_differences(results, "shy", alpha=0.9, resamples=99, rng=rng).loc["bold"]
+    for table in (alone, apart):
+        assert table.loc["CVaR 0.9 of cost", "draws"] == pytest.approx(3)
+        assert table.loc["CVaR 0.9 of cost", "caution"].startswith("rests on 3 draws only")
+        assert table.loc["mean cost", "caution"] == ""
+    found = bootstrap_interval(demand, tail_of, resamples=99, rng=rng, draws=3)
+    assert str(found).endswith("rests on 3 draws only (20 are needed to take it at its word)")
+    assert draws_behind(0.5 * dro.Expectation() + 0.5 * dro.CVaR(0.9), 30) == pytest.approx(3)
+    assert draws_behind(dro.Expectation() + 0.1 * dro.WorstCase(), 30) == pytest.approx(1)
+    assert draws_behind(dro.Expectation() + 0 * dro.CVaR(0.9), 30) == pytest.approx(30)
+
+
+def test_one_draw_and_equal_draws_are_no_certainty() -> None:
+    rng = np.random.default_rng(17)
+    one = bootstrap_interval(np.array([5.0]), np.mean, rng=rng)
+    assert (one.estimate, one.lower, one.upper) == (5.0, -np.inf, np.inf)
+    assert "one draw" in str(one)
+    two = bootstrap_interval(np.array([5.0, 7.0]), np.mean, resamples=99, rng=rng)
+    assert "2 draws only" in two.caution
+    equal = bootstrap_interval(np.full(50, 5.0), np.mean, resamples=99, rng=rng)
+    assert (equal.lower, equal.upper) == (5.0, 5.0)
+    assert "all draws are equal" in equal.caution
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda rng: bootstrap_interval(np.array([]), np.mean, rng=rng), "needs draws, there are none"),
+        (lambda rng: bootstrap_interval(np.array([1.0, np.inf]), np.mean, rng=rng), "every draw must be finite"),
+        (lambda rng: bootstrap_interval(np.array([1.0, 2.0]), np.mean, level=1.0, rng=rng), "between 0 and 1, got 1.0"),
+        (lambda rng: bootstrap_interval([np.ones(2), np.ones(3)], np.mean, rng=rng), r"same draws, got \[2, 3\]"),
+        (lambda rng: tail_mean(np.ones(3), 1.0), "alpha must be at least 0 and below 1, got 1.0"),
+        (lambda rng: tail_mean(np.ones(0), 0.5), "no values"),
+        (lambda rng: proportion_interval([]), "needs draws, there are none"),
+        (lambda rng: repetition_interval([1.0]), "at least two repetitions, got 1"),
+        (lambda rng: repetition_interval([1.0, np.nan, 2.0]), "must be finite, 1 are not"),
+    ],
+)
+def test_draws_that_give_no_interval_are_refused(build: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build(np.random.default_rng(0))
 
 
 def test_coverage_of_repetitions() -> None:
