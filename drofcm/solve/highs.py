@@ -76,6 +76,9 @@ _LARGEST = 1e15
 _SMALLEST, _HIGHS_LEAST = 1e-9, 1e-12
 """Coefficients that HiGHS would drop by default, and the least it can be told to keep."""
 
+_DUST = 1e-12
+"""A coefficient below this share of the largest in its row is the rounding of whatever made the row."""
+
 _FINEST = 2.0**24
 """By how much a cost is scaled up at most where the solver's absolute tolerances are too coarse for it."""
 
@@ -486,7 +489,7 @@ def _kept(rows: sp.csr_array, lower: Vector, upper: Vector) -> sp.csr_array:
     largest = np.zeros(rows.shape[0])
     np.maximum.at(largest, np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr)), size)
     # what is below the last digit of the largest coefficient of its row is the rounding of whatever made the row
-    rounding = size[suspects] <= 1e-15 * largest[row]
+    rounding = size[suspects] <= _DUST * largest[row]
     with np.errstate(invalid="ignore"):
         negligible = rounding | (size[suspects] == 0) | (size[suspects] * reach <= _SMALLEST)
     lost = ~negligible & (size[suspects] <= _HIGHS_LEAST)
