@@ -67,6 +67,7 @@ def proof(inputs: ReportInput) -> list[tuple[str, str]]:
     plan = inputs.plan
     status = {
         "optimal": "solved to the gap that was asked for",
+        "stalled": "the solver can tell no closer; the bounds hold",
         "time_limit": "stopped at the time limit; the bounds hold",
         "interrupted": "stopped by the user; the bounds hold",
         "evaluated": "a given plan, evaluated; not optimised",

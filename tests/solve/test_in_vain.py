@@ -115,7 +115,7 @@ def test_false_bound_of_the_region_of_the_best_plan_is_no_answer(monkeypatch: py
         return told.__class__(**{**vars(told), "bound": told.bound + 1.0})
 
     monkeypatch.setattr(Master, "point", false)
-    with pytest.raises(SolveError, match="bounds do not hold|above the cost of a plan"):
+    with pytest.raises(SolveError, match=r"bounds do not hold|above the cost of a plan"):
         lots().solve(method="lshaped", gap=1e-6, workers=1)
 
 
