@@ -253,7 +253,7 @@ def _ask_until_it_holds(asked: _Asked, first: Vector | None, left: Callable[[], 
             break
         way += 1
     assert best is not None
-    if best.status == "stalled" or best.x is not None or best.status in ("time_limit", "interrupted"):
+    if best.x is not None or best.status in ("time_limit", "interrupted"):
         return best
     raise SolveError(f"HiGHS: no answer holds, however it is asked: {doubt}")
 

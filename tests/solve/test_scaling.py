@@ -128,7 +128,7 @@ def test_whole_columns_keep_their_unit_and_what_is_lost_beside_them_is_refused_b
     @program.recourse
     def buy(m: Any, data: Any) -> Any:
         extra = m.integer("extra")
-        weight = xr.DataArray([1.0, 1e-11], coords={"site": ["a", "b"]}, dims="site")
+        weight = xr.DataArray([1.0, 1e-12], coords={"site": ["a", "b"]}, dims="site")
         m.subject_to("met", (weight * m["lots"]).sum("site") + extra >= data.demand)
         return 10 * extra
 
