@@ -83,6 +83,7 @@ def proof(inputs: ReportInput) -> list[tuple[str, str]]:
     plan = inputs.plan
     status = {
         "optimal": "solved to the gap that was asked for",
+        "stalled": "the solver can tell no closer; the plan is valid",
         "time_limit": "stopped at the time limit; the plan is valid",
         "interrupted": "stopped by the user; the plan is valid",
         "evaluated": "a given plan, evaluated; not optimised",

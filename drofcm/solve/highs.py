@@ -254,7 +254,7 @@ def _ask_until_it_holds(asked: _Asked, first: Vector | None, left: Callable[[], 
             break
         way += 1
     assert best is not None
-    if best.status == "stalled" or best.x is not None or best.status in ("time_limit", "interrupted"):
+    if best.x is not None or best.status in ("time_limit", "interrupted"):
         return best
     raise SolveError(f"HiGHS: no answer holds, however it is asked: {doubt}")
 
@@ -487,17 +487,18 @@ def _kept(rows: sp.csr_array, lower: Vector, upper: Vector) -> sp.csr_array:
     row = np.asarray(np.searchsorted(rows.indptr, suspects, side="right")) - 1
     largest = np.zeros(rows.shape[0])
     np.maximum.at(largest, np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr)), size)
-    # what is below the last digit of the largest coefficient of its row is the rounding of whatever made the row
-    rounding = size[suspects] <= 1e-15 * largest[row]
     with np.errstate(invalid="ignore"):
-        negligible = rounding | (size[suspects] == 0) | (size[suspects] * reach <= _SMALLEST)
-    lost = ~negligible & (size[suspects] <= _HIGHS_LEAST)
+        negligible = size[suspects] * reach <= _SMALLEST
+    # beside others in its row it is the rounding of whatever made the row; programs are asked for theirs before
+    dust = (size[suspects] <= _HIGHS_LEAST) & (size[suspects] <= _SMALLEST * largest[row])
+    lost = ~negligible & ~dust & (size[suspects] <= _HIGHS_LEAST)
     if lost.any():
         worst = suspects[np.argmax(lost)]
         raise SolveError(
             f"badly scaled: column {int(rows.indices[worst])} has the coefficient {rows.data[worst]:g} in row "
             f"{int(row[np.argmax(lost)])}, which HiGHS would drop although it counts"
         )
+    negligible |= dust
     data = rows.data.copy()
     data[suspects[negligible]] = 0
     kept = sp.csr_array((data, rows.indices.copy(), rows.indptr.copy()), shape=rows.shape)

@@ -331,15 +331,15 @@ def _refuse_out_of_range(blocks: TwoStageBlocks) -> None:
     """Refuse coefficients that no unit brings into the range of the solver, by row and column."""
     first = blocks.first_stage
     faults: list[str] = _distant_sides(blocks, None, first)
-    checked: set[int] = set()
+    checked: set[Any] = set()
     parts: list[tuple[int | None, int | None, sp.csr_array, FirstStage | Scenario]] = [(None, None, first.rows, first)]
     for number, own in enumerate(blocks.scenarios):
         parts += [(number, None, own.technology, first), (number, number, own.recourse, own)]
         faults += _distant_sides(blocks, number, own)
     for at, stage, matrix, bounds in parts:
-        if id(matrix) in checked:
+        if _identity(matrix) in checked:
             continue
-        checked.add(id(matrix))
+        checked.add(_identity(matrix))
         faults += [
             f"{place(blocks, at)}: the coefficient of {column_name(blocks, stage, column)} in "
             f"{row_name(blocks, at, row)} is {share:.3g} times what else stands there"
@@ -383,16 +383,21 @@ class _Memo:
         self._made: dict[Any, tuple[Any, Any]] = {}
 
     def of(self, array: Any, make: Any, beside: Any = None) -> Any:
-        key = id(array), beside
+        key = _identity(array), beside
         if key not in self._made:
             # the array is kept, so that its number is not given to another
             self._made[key] = array, make(array)
         return self._made[key][1]
 
 
+def _identity(item: Any) -> Any:
+    """What two objects have in common that are the same; matrices of several scenarios are so by their parts."""
+    return (id(item.data), id(item.indices), id(item.indptr)) if isinstance(item, sp.csr_array) else id(item)
+
+
 def _once(items: Any) -> list[Any]:
     """Objects, each once."""
-    return list({id(item): item for item in items}.values())
+    return list({_identity(item): item for item in items}.values())
 
 
 def _matrices(scenarios: tuple[Scenario, ...]) -> Iterator[sp.csr_array]:
@@ -401,8 +406,8 @@ def _matrices(scenarios: tuple[Scenario, ...]) -> Iterator[sp.csr_array]:
         yield own.recourse
 
 
-def _key(own: Scenario) -> tuple[int, int, bytes]:
-    return id(own.technology), id(own.recourse), own.integer.tobytes()
+def _key(own: Scenario) -> tuple[Any, Any, bytes]:
+    return _identity(own.technology), _identity(own.recourse), own.integer.tobytes()
 
 
 def _both(matrix: sp.csr_array, rows: Vector, columns: Vector) -> sp.csr_array:

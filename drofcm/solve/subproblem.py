@@ -316,10 +316,10 @@ class Subproblem:
             known = (*request.points, *points)
             if step + 1 == request.steps or not known or not np.isfinite(target):
                 break
-            following = None
+            following, model = None, _BundleModel(known, request.x, centre, self._seen())
             while following is None and target - best > max(request.close, _LAGRANGIAN_GAP * abs(best) / 4):
                 level = best + _LEVEL * (target - best)
-                following = _reach(known, request.x, centre, level, self._seen())
+                following = model.reach(level)
                 # a level that the model does not reach is above the dual's value
                 target = target if following is not None else level
             if following is None:
@@ -354,44 +354,64 @@ _KEPT_CUTS = 2
 """Lagrangian cuts handed back: the best at the point."""
 
 
-def _reach(points: tuple[Point, ...], x: Vector, centre: Vector, level: float, seen: Columns) -> Vector | None:
-    """The gradient nearest to ``centre`` where the bundle's model, min_k cost_k + g.(x - x_k), is at least ``level``.
+class _BundleModel:
+    """The bundle's model of the dual, min_k cost_k + g.(x - x_k) over gradients g.
 
-    Nearest in the largest component, and different in the columns that are ``seen`` only; None if the model does not
-    reach the level anywhere.
+    Parameters
+    ----------
+    points
+        The bundle.
+    x
+        Where the dual is to be high, (n).
+    centre
+        The best gradient so far, (n).
+    seen
+        The columns in which gradients may differ from it.
     """
-    n, count = len(seen), len(points)
-    away = sp.csr_array(np.ones((n, 1)))
-    costs = np.array([point.cost for point in points])
-    apart = np.array([point.x - x for point in points])
-    steps = sp.csr_array(apart[:, seen])
-    # what the other columns contribute does not change
-    fixed = apart @ centre - apart[:, seen] @ centre[seen]
-    unit = sp.eye_array(n)
-    model = MatrixProblem(
-        cost=np.concatenate([np.zeros(n), [1.0]]),
-        constant=0.0,
-        rows=sp.csr_array(
-            sp.vstack(
-                [sp.hstack([steps, sp.csr_array((count, 1))]), sp.hstack([unit, -away]), sp.hstack([-unit, -away])]
+
+    def __init__(self, points: tuple[Point, ...], x: Vector, centre: Vector, seen: Columns) -> None:
+        n, count = len(seen), len(points)
+        away = sp.csr_array(np.ones((n, 1)))
+        apart = np.array([point.x - x for point in points])
+        unit = sp.eye_array(n)
+        steps = sp.hstack([sp.csr_array(apart[:, seen]), sp.csr_array((count, 1))])
+        self._centre, self._seen = centre, seen
+        # what the other columns contribute does not change
+        fixed = apart @ centre - apart[:, seen] @ centre[seen]
+        self._most = np.array([point.cost for point in points]) - fixed
+        self._below = np.full(count + 2 * n, -np.inf)
+        self._program = LinearProgram(
+            MatrixProblem(
+                cost=np.concatenate([np.zeros(n), [1.0]]),
+                constant=0.0,
+                rows=sp.csr_array(sp.vstack([steps, sp.hstack([unit, -away]), sp.hstack([-unit, -away])])),
+                row_lower=self._below,
+                row_upper=self._above(0.0),
+                lower=np.concatenate([np.full(n, -np.inf), [0.0]]),
+                upper=np.full(n + 1, np.inf),
+                integer=np.zeros(n + 1, dtype=bool),
             )
-        ),
-        row_lower=np.full(count + 2 * n, -np.inf),
-        row_upper=np.concatenate([costs - level - fixed, centre[seen], -centre[seen]]),
-        lower=np.concatenate([np.full(n, -np.inf), [0.0]]),
-        upper=np.full(n + 1, np.inf),
-        integer=np.zeros(n + 1, dtype=bool),
-    )
-    try:
-        outcome = LinearProgram(model).solve()
-    except SolveError:
-        # it is a direction that is sought; without one the search stays where it is
-        return None
-    if outcome.status != "optimal":
-        return None
-    reached = centre.copy()
-    reached[seen] = outcome.x[:n]
-    return reached
+        )
+
+    def reach(self, level: float) -> Vector | None:
+        """The gradient nearest to the centre, by its largest component, where the model is at least ``level``.
+
+        None if the model does not reach the level anywhere.
+        """
+        self._program.set_row_bounds(self._below, self._above(level))
+        try:
+            outcome = self._program.solve()
+        except SolveError:
+            # it is a direction that is sought; without one the search stays where it is
+            return None
+        if outcome.status != "optimal":
+            return None
+        reached = self._centre.copy()
+        reached[self._seen] = outcome.x[: len(self._seen)]
+        return reached
+
+    def _above(self, level: float) -> Vector:
+        return np.concatenate([self._most - level, self._centre[self._seen], -self._centre[self._seen]])
 
 
 class _Clock:

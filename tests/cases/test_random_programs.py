@@ -72,7 +72,7 @@ def test_both_methods_find_the_independent_optimum(first: int) -> None:
 
 @pytest.mark.parametrize("factor", [1e-6, 1e4, 1e8])
 def test_costs_in_another_unit_change_nothing(factor: float) -> None:
-    for seed in range(4, 16):
+    for seed in range(4, 12):
         check(seed, METHODS[seed % 2], factor)
 
 
