@@ -158,7 +158,7 @@ def assert_stopped(result: dro.Result, status: str) -> None:
 def test_worker_of_dask_without_drofcm_is_left_out(cluster: Cluster, client: Any, tmp_path: Path) -> None:
     (tmp_path / "drofcm.py").write_text("raise ImportError('no such package here')", encoding="utf-8")
     before = len(cluster.workers)
-    cluster.start_worker(path=tmp_path)
+    cluster.start_worker(folder=tmp_path)
     client.wait_for_workers(before + 1, timeout=60)
     with pytest.warns(DrofcmWarning, match=r"left out: those at tcp://\S+ cannot import drofcm \(.*no such package"):
         result = solve(client=client)
