@@ -105,10 +105,10 @@ class Cluster:
         self.scheduler = self._start("dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--idle-timeout", "600")
         self.address: str = until(self._address)
 
-    def start_worker(self, threads: int = 1, path: Path | None = None) -> None:
-        """One more worker, with a folder first on its path."""
+    def start_worker(self, threads: int = 1, folder: Path | None = None) -> None:
+        """One more worker, in a folder whose modules it imports before others."""
         options = ("--no-nanny", "--nthreads", str(threads), "--memory-limit", "0", "--death-timeout", "30")
-        self.workers.append(self._start("dask_worker", *options, path=path))
+        self.workers.append(self._start("dask_worker", *options, folder=folder))
 
     def replace_oldest(self) -> list[int]:
         """Start one more worker; the ids of those there were, of which the oldest is counted as dead from now on."""
@@ -134,11 +134,10 @@ class Cluster:
             process.wait()
         self._log.close()
 
-    def _start(self, program: str, *options: str, path: Path | None = None) -> subprocess.Popen[bytes]:
-        environment = {**ENVIRONMENT, **({} if path is None else {"PYTHONPATH": f"{path}{os.pathsep}{TESTS}"})}
+    def _start(self, program: str, *options: str, folder: Path | None = None) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", f"distributed.cli.{program}", "--scheduler-file", str(self._file)]
         return subprocess.Popen(
-            [*command, "--no-dashboard", *options], env=environment, stdout=self._log, stderr=self._log
+            [*command, "--no-dashboard", *options], cwd=folder, env=ENVIRONMENT, stdout=self._log, stderr=self._log
         )
 
     def _address(self) -> Any:

@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import loky
@@ -154,6 +154,10 @@ class Crew:
     def _end(self, worker: int) -> None:
         pool = self._pools.pop(worker, None)
         if pool is not None:
+            # who stands still in the middle of an answer would be waited for
+            for pid in list(pool._processes):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             pool.shutdown(wait=True, kill_workers=True)
 
 

@@ -172,8 +172,8 @@ def test_search_that_was_finished_is_reported_whole(tmp_path: Path) -> None:
 
 def test_search_with_nothing_to_do_has_a_log_too(tmp_path: Path) -> None:
     closed = xr.Dataset({"opened": xr.zeros_like(sites.data().fixed)})
-    result = solve(tmp_path / "checkpoint", time_limit=0.0, start=closed)
-    assert result.status == "time_limit"
+    result = solve(tmp_path / "checkpoint", iterations=0, start=closed)
+    assert result.status == "iteration_limit"
     assert len(result.log) == 1
 
 
