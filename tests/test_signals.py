@@ -1,4 +1,4 @@
-"""`drofcm run` that is stopped or killed at any moment: the answer or an exit code that says what is so, no plan lost."""
+"""`drofcm run` that is stopped or killed at any moment: the answer, or an exit code that says why not; no plan lost."""
 
 from __future__ import annotations
 
