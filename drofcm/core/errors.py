@@ -8,6 +8,7 @@ all findings at once.
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -99,9 +100,9 @@ class LimitError(SolveError):
 
     def __init__(self, status: str, seconds: float, lower_bound: float) -> None:
         self.status, self.seconds, self.lower_bound = status, seconds, lower_bound
+        bound = f"no plan costs less than {lower_bound:,.6g}" if lower_bound > -math.inf else "there is no bound yet"
         super().__init__(
-            f"stopped ({status}) after {seconds:.0f} s before any plan was found; "
-            f"no plan costs less than {lower_bound:,.6g}. Give it more time"
+            f"stopped ({status}) after {seconds:.0f} s before any plan was found; {bound}. Give it more time"
         )
 
     def __reduce__(self) -> tuple[Any, ...]:

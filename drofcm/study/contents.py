@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from shapely.geometry import LineString
 
 from drofcm.config import StudyFile, load_study, resolved
-from drofcm.core.errors import DrofcmError, Finding, InputError, raise_if_any
+from drofcm.core.errors import Finding, InputError, raise_if_any
 from drofcm.core.files import unwritable
 from drofcm.report import tables
 from drofcm.report.document import write_report
@@ -281,7 +281,7 @@ def _reading(file: Path) -> Iterator[None]:
     """Name the file of a run that fits its seal and yet does not hold what a run writes."""
     try:
         yield
-    except DrofcmError:
+    except InputError:
         raise
     except Exception as error:
         what = f"does not hold what a run writes ({type(error).__name__}: {error})"

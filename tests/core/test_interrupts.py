@@ -49,9 +49,13 @@ def test_the_first_is_held_and_the_work_is_done(number: int) -> None:
 
 @both
 def test_the_second_is_meant(number: int) -> None:
-    with pytest.raises(KeyboardInterrupt), held():
-        send(signal.SIGINT)
-        send(number)
+    def work() -> None:
+        with held():
+            send(signal.SIGINT)
+            send(number)
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
 
 
 @both
@@ -76,11 +80,16 @@ def test_what_waits_is_heard_when_the_next_search_begins() -> None:
 
 def test_what_waits_is_heard_when_a_search_goes_on() -> None:
     done = []
-    with held(), pytest.raises(KeyboardInterrupt), heeded():
-        with held():
-            send(signal.SIGINT)
-            done.append("checkpoint")
-        done.append("never")
+
+    def search() -> None:
+        with heeded():
+            with held():
+                send(signal.SIGINT)
+                done.append("checkpoint")
+            done.append("never")
+
+    with held(), pytest.raises(KeyboardInterrupt):
+        search()
     assert done == ["checkpoint"]
 
 

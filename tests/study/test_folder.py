@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +16,20 @@ from hypothesis import strategies as st
 
 from drofcm.config import StudyFile
 from drofcm.core.errors import InputError
-from drofcm.study.folder import RunFolder, digest_data, run_key, seal, writing
+from drofcm.study.folder import RunFolder, digest_data, digest_files, is_better, run_key, seal, writing
+
+FACTS: dict[str, Any] = {
+    "status": "optimal",
+    "certified": True,
+    "compared": True,
+    "objective": 100.0,
+    "lower_bound": 99.5,
+    "upper_bound": 100.0,
+    "gap": 0.005,
+    "gap_of_benefit": 0.01,
+    "warnings": [],
+}
+"""What the provenance of a run states, as far as those who open it ask."""
 
 
 def study(**changes: object) -> StudyFile:
@@ -118,3 +135,135 @@ def test_damage_is_noticed(tmp_path: Path) -> None:
     assert [fault.what for fault in RunFolder(tmp_path).faults()] == ["is missing", "was changed after the run"]
     (tmp_path / "provenance.json").unlink()
     assert "provenance.json" in RunFolder(tmp_path).faults()[0].what
+
+
+# ---- provenance that is none ----------------------------------------------------------------------------------------
+
+PROVENANCES = {
+    "list": "[]",
+    "text": '"a"',
+    "nothing": "",
+    "cut": '{"files": {',
+    "no bytes of text": "\udcff",
+    "nested": "[" * 100_000,
+    "no files": "{}",
+    "files as a list": '{"files": ["result.nc"]}',
+    "digest that is none": '{"files": {"result.nc": 1}}',
+    "file outside": '{"files": {"../x": "0"}}',
+    "absolute file": '{"files": {"/etc/passwd": "0"}}',
+}
+
+
+@pytest.mark.parametrize("text", PROVENANCES.values(), ids=PROVENANCES)
+def test_provenance_that_is_none_is_one_finding(tmp_path: Path, text: str) -> None:
+    (tmp_path / "provenance.json").write_text(text, encoding="utf-8", errors="surrogateescape")
+    assert [fault.what for fault in RunFolder(tmp_path).faults()] == ["provenance.json is missing or unreadable"]
+    assert RunFolder(tmp_path).own() == set()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("objective", "100"),
+        ("gap", None),
+        ("certified", 1),
+        ("warnings", [{"where": "a"}]),
+        ("status", []),
+        ("lower_bound", True),
+    ],
+)
+def test_facts_of_another_kind_are_named(tmp_path: Path, key: str, value: object) -> None:
+    seal(tmp_path, {**FACTS, key: value})
+    assert [fault.what for fault in RunFolder(tmp_path).faults()] == [f"does not state {key} as a run does"]
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b", "result.nc/x"])
+def test_names_that_no_file_can_have_are_missing(tmp_path: Path, name: str) -> None:
+    (tmp_path / "result.nc").write_text("", encoding="utf-8")
+    (tmp_path / "provenance.json").write_text(json.dumps({**FACTS, "files": {name: "0"}}), encoding="utf-8")
+    assert [fault.what for fault in RunFolder(tmp_path).faults()] == ["is missing"]
+
+
+def test_a_folder_that_is_not_there_is_said_to_be_so(tmp_path: Path) -> None:
+    assert [fault.what for fault in RunFolder(tmp_path / "none").faults()] == ["there is no such folder"]
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    assert [fault.what for fault in RunFolder(tmp_path / "file").faults()] == ["is no folder"]
+
+
+# ---- what is no regular file ----------------------------------------------------------------------------------------
+
+
+def a_pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def a_folder(path: Path) -> None:
+    path.mkdir()
+
+
+def a_link_to_nothing(path: Path) -> None:
+    path.symlink_to("nothing")
+
+
+def a_link_to_a_device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def a_link_to_itself(path: Path) -> None:
+    path.symlink_to(path)
+
+
+@pytest.mark.parametrize("make", [a_pipe, a_folder, a_link_to_nothing, a_link_to_a_device, a_link_to_itself])
+def test_what_is_no_regular_file_is_never_read(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    (tmp_path / "buses.csv").write_text("bus", encoding="utf-8")
+    make(tmp_path / "old.csv")
+    found = digest_files({name: tmp_path / name for name in ("buses.csv", "old.csv")})
+    assert list(found) == ["buses.csv"]
+    seal(tmp_path, FACTS)
+    assert list(RunFolder(tmp_path).provenance["files"]) == ["buses.csv"]
+    (tmp_path / "buses.csv").unlink()
+    make(tmp_path / "buses.csv")
+    assert [fault.what for fault in RunFolder(tmp_path).faults()] == ["is missing"]
+
+
+def test_a_file_beyond_all_size_is_named(tmp_path: Path) -> None:
+    with (tmp_path / "huge.csv").open("wb") as file:
+        file.truncate(2**35)  # takes no room
+    with pytest.raises(InputError, match=r"huge\.csv: is larger than 16 GiB"):
+        digest_files({"huge.csv": tmp_path / "huge.csv"})
+
+
+# ---- which of two runs stays ----------------------------------------------------------------------------------------
+
+BETTER: dict[str, dict[str, Any]] = {
+    "cheaper": {"objective": 99.9},
+    "bounded more tightly": {"lower_bound": 99.6},
+}
+WORSE: dict[str, dict[str, Any]] = {
+    "dearer": {"objective": 100.1},
+    "bounded less tightly": {"lower_bound": 90.0},
+    "without a bound": {"lower_bound": -np.inf},
+    "not compared": {"compared": False},
+    "stopped, though cheaper": {"status": "interrupted", "objective": 99.9, "lower_bound": 50.0},
+    "not certified, though cheaper": {"certified": False, "objective": 50.0},
+    "no figure": {"objective": np.nan},
+    "figure of another kind": {"objective": "0"},
+}
+
+
+@pytest.mark.parametrize("change", BETTER.values(), ids=BETTER)
+def test_better_runs_replace(change: dict[str, Any]) -> None:
+    assert is_better({**FACTS, **change}, FACTS)
+    assert not is_better(FACTS, {**FACTS, **change})
+
+
+@pytest.mark.parametrize("change", WORSE.values(), ids=WORSE)
+def test_worse_runs_do_not(change: dict[str, Any]) -> None:
+    assert not is_better({**FACTS, **change}, FACTS)
+    assert is_better(FACTS, {**FACTS, **change})
+
+
+def test_equal_runs_stay() -> None:
+    assert not is_better(FACTS, {**FACTS, "objective": FACTS["objective"] * (1 + 1e-12)})
+    stopped = {**FACTS, "status": "time_limit", "compared": False}
+    assert not is_better({**stopped, "objective": 101.0, "compared": True}, stopped)
