@@ -144,7 +144,7 @@ def _plain(label: Any) -> Any:
     raise TypeError(f"{text_of(label)} is of type {type(label).__name__}")
 
 
-def _decoded(values: pd.Index, said: dict[str, Any]) -> pd.Index:
+def _decoded(values: pd.Index, said: dict[str, Any]) -> Any:
     kind = said.get("kind")
     if kind == "interval":
         pairs = [json.loads(pair) for pair in values]
@@ -159,8 +159,7 @@ def _decoded(values: pd.Index, said: dict[str, Any]) -> pd.Index:
         plain = pd.DatetimeIndex(values.to_numpy(dtype=np.int64).view(f"datetime64[{said['unit']}]"))
         if said["zone"] is None:
             return plain
-        zoned: pd.Index = plain.tz_localize("UTC").tz_convert(said["zone"])
-        return zoned
+        return pd.DatetimeIndex(plain.tz_localize("UTC").tz_convert(said["zone"]))
     if kind == "timedelta":
         return pd.TimedeltaIndex(values.to_numpy(dtype=np.int64).view(f"timedelta64[{said['unit']}]"))
     if kind == "mixed":

@@ -210,4 +210,5 @@ def variables_in(expression: Any) -> str:
 
 
 def _article(kind: str) -> str:
-    return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
+    kind = {"ndarray": "numpy array"}.get(kind, kind)
+    return f"an {kind}" if kind[0] in "aeiouAEIOU" else f"a {kind}"

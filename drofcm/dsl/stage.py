@@ -284,7 +284,7 @@ class Stage:
                 raise ModelError(f"{what}: a number or an array is needed, got {type(value).__name__}")
             return xr.DataArray(value)
         try:
-            array = labelled(value, {}, lambda: what, self._known)
+            array = labelled(value, labels, lambda: "it", self._known)
         except ValueError as error:
             raise ModelError(f"{what}: {error}") from None
         if not isinstance(array, xr.DataArray) or array.dtype.kind not in "biufO":
