@@ -35,6 +35,10 @@ __all__ = [
 ]
 
 
+_MOST_LETTERS = 1000
+"""Of each part of a finding."""
+
+
 class DrofcmError(Exception):
     """Base of every error that drofcm raises on purpose."""
 
@@ -67,7 +71,11 @@ class Finding:
     def __post_init__(self) -> None:
         # what stands in a file is shown, never obeyed: no escape sequence, and no line that only looks like a finding
         for part in ("where", "what", "fix"):
-            object.__setattr__(self, part, printable(getattr(self, part)))
+            text = printable(getattr(self, part))
+            # a name of thousands of letters is a fault of its own, and is told without repeating it
+            half = _MOST_LETTERS // 2
+            cut = text if len(text) <= _MOST_LETTERS else f"{text[:half]}...{text[-half:]}"
+            object.__setattr__(self, part, cut)
 
     def __str__(self) -> str:
         return f"{self.where}: {self.what}" + (f" ({self.fix})" if self.fix else "")
