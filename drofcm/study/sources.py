@@ -27,7 +27,8 @@ from drofcm.data import find_dataset, load_catalogue, load_feeder
 from drofcm.fcm.catalogue import check_catalogue
 from drofcm.network.feeder import Feeder
 from drofcm.scenarios import ensemble
-from drofcm.siting.layers import SUFFIXES, Kind, coordinate_findings, far_findings, find_layer, load_layer
+from drofcm.siting.coordinates import coordinate_findings, far_findings
+from drofcm.siting.layers import SUFFIXES, Kind, find_layer, load_layer
 from drofcm.siting.roads import RoadNetwork
 from drofcm.study.matrix import read_matrix
 from drofcm.study.places import Where, candidate_hubs, named_layers, road_distance
