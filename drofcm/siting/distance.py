@@ -12,7 +12,8 @@ from pyproj import CRS, Geod, Proj
 
 from drofcm.core.errors import Finding, InputError, raise_if_any
 from drofcm.core.units import labels_where
-from drofcm.siting.layers import degrees_of, id_findings, middles, point_findings, utm_proposal
+from drofcm.siting.coordinates import degrees_of, middles, utm_proposal
+from drofcm.siting.layers import id_findings, point_findings
 
 __all__ = ["great_circle", "projection_findings", "straight_line", "travel_time"]
 

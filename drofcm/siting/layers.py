@@ -18,7 +18,7 @@ ignored.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -28,9 +28,9 @@ import numpy as np
 import pandas as pd
 import pandera.pandas as pa
 import shapely
-from pyproj import CRS, Transformer
 
 from drofcm.core.errors import Finding, InputError, raise_if_any, shorten, suggest
+from drofcm.siting.coordinates import coordinate_findings, rows_where
 from drofcm.siting.layer_files import SUFFIXES, find_layer, read_layer
 
 __all__ = [
@@ -39,16 +39,11 @@ __all__ = [
     "Kind",
     "as_checked",
     "check_layer",
-    "coordinate_findings",
-    "degrees_of",
-    "far_findings",
     "find_layer",
     "geometry_findings",
     "id_findings",
     "load_layer",
-    "middles",
     "point_findings",
-    "utm_proposal",
 ]
 
 Kind = Literal["suppliers", "hubs", "buses", "clusters", "roads", "parcels", "hazards", "exclusions"]
@@ -65,15 +60,8 @@ _SINGLE: Final = {
 MOST_MODULES: Final = 1_000_000
 """Modules of one technology at one supplier beyond which a stock is taken for a slip."""
 
-_Degrees = np.ndarray[Any, np.dtype[np.float64]]
 
 _SHAPEFILE_NAME: Final = 10
-
-FAR_KM: Final = 1000.0
-"""Distance of a place from the middle of the buses beyond which it is taken for a slip, km."""
-
-AREA_MARGIN: Final = 3.0
-"""Degrees beyond the area of use of a CRS up to which coordinates are believed (half a UTM zone)."""
 
 
 def _is_text(column: pd.Series[Any]) -> pd.Series[bool]:
@@ -273,11 +261,11 @@ def geometry_findings(layer: gpd.GeoDataFrame, where: str, shapes: Sequence[str]
     missing = drawn.isna() | drawn.is_empty
     if missing.any():
         every = "place needs a point" if shapes == _POINT else f"row needs {single}"
-        yield Finding(where, f"no geometry at {_rows(layer, missing)}", f"every {every}")
+        yield Finding(where, f"no geometry at {rows_where(layer, missing)}", f"every {every}")
     other = ~missing & ~drawn.geom_type.isin(shapes)
     if other.any():
         kinds = shorten(sorted(drawn[other].geom_type.unique()))
-        yield Finding(where, f"{kinds} at {_rows(layer, other)}, {single} is needed", remedy)
+        yield Finding(where, f"{kinds} at {rows_where(layer, other)}, {single} is needed", remedy)
     usable = ~missing & ~other
     broken = usable & ~drawn.where(usable).is_valid
     if broken.any():
@@ -288,27 +276,12 @@ def geometry_findings(layer: gpd.GeoDataFrame, where: str, shapes: Sequence[str]
 
 
 def _broken_finding(layer: gpd.GeoDataFrame, broken: Any, where: str, shapes: Sequence[str]) -> Finding:
-    at = _rows(layer, broken)
+    at = rows_where(layer, broken)
     if shapes == _POINT:
         return Finding(where, f"invalid point (coordinate not finite) at {at}")
     reasons = sorted({reason.split("[")[0] for reason in shapely.is_valid_reason(layer.geometry[broken].to_numpy())})
     fix = "a line needs two different points with finite coordinates" if shapes == _LINE else "layer.make_valid()"
     return Finding(where, f"invalid geometry ({shorten(reasons)}) at {at}", fix)
-
-
-def middles(layer: gpd.GeoDataFrame) -> tuple[_Degrees, _Degrees]:
-    """Coordinates x and y of the middle of what every row draws; for points the point."""
-    box = shapely.bounds(layer.geometry.to_numpy())
-    return box[:, 0] + (box[:, 2] - box[:, 0]) / 2, box[:, 1] + (box[:, 3] - box[:, 1]) / 2
-
-
-def utm_proposal(layer: gpd.GeoDataFrame) -> str:
-    """The words with which a projected CRS for this layer is offered; nothing is transformed."""
-    try:
-        here = f", here {layer.estimate_utm_crs().to_string()}"
-    except RuntimeError:  # beyond 84 degrees of latitude there is no UTM zone
-        here = ""
-    return f"layer.to_crs(layer.estimate_utm_crs()){here}"
 
 
 def _restored(layer: gpd.GeoDataFrame, schema: pa.DataFrameSchema) -> dict[str, str]:
@@ -342,95 +315,10 @@ def _attributes(layer: pd.DataFrame) -> pd.DataFrame:
 
 
 def _value_finding(layer: pd.DataFrame, where: str, check: str, group: pd.DataFrame) -> Finding:
-    at = _rows(layer, layer.index.isin(group["index"]))
+    at = rows_where(layer, layer.index.isin(group["index"]))
     if check == "field_uniqueness":
         return Finding(where, f"duplicate: {shorten(group['failure_case'].unique())}", "every id may occur once")
     if check == "not_nullable":
         return Finding(where, f"value is missing at {at}")
     values = shorten([repr(value) for value in group["failure_case"]])
     return Finding(where, f"{check}, is {values} at {at}")
-
-
-def coordinate_findings(layer: gpd.GeoDataFrame, where: str) -> Iterator[Finding]:
-    """Sound geometries whose coordinates cannot be meant in the CRS of the layer, or in which distances are wrong."""
-    crs: CRS = layer.crs
-    x, y = middles(layer)
-    nowhere = (x == 0) & (y == 0)
-    if crs.is_projected and not nowhere.all() and (np.abs(x) <= 180).all() and (np.abs(y) <= 90).all():
-        yield Finding(
-            where,
-            f"the coordinates look like degrees, but the CRS {crs.to_string()} is projected",
-            "state the CRS the numbers are in: layer.set_crs('EPSG:4326', allow_override=True), then layer.to_crs(...)",
-        )
-        return
-    if nowhere.any():
-        what = f"{_rows(layer, nowhere)} lies at (0, 0), where places without coordinates end up"
-        yield Finding(where, what, "give its coordinates")
-    area = crs.area_of_use
-    if area is None:
-        return
-    margin = 0.0 if crs.is_geographic else AREA_MARGIN
-    outside = ~nowhere & ~_inside(area.bounds, *degrees_of(x, y, crs), margin=margin)
-    if not outside.any():
-        return
-    at = _rows(layer, outside)
-    if _inside(area.bounds, *degrees_of(y[outside], x[outside], crs), margin=0.0).all():
-        yield Finding(where, f"x and y (longitude and latitude) look swapped at {at}", "x is east, y is north")
-    else:
-        yield Finding(
-            where,
-            f"{at} lies outside the area where {crs.to_string()} is used ({area.name})",
-            "check the coordinates and the CRS",
-        )
-
-
-def far_findings(layers: Mapping[str, gpd.GeoDataFrame], of: str = "buses") -> Iterator[Finding]:
-    """Warnings of suppliers, hubs and buses that lie very far from the middle of the buses.
-
-    Parameters
-    ----------
-    layers
-        Layers of points by name in one projected CRS.
-    of
-        The layer whose middle counts.
-    """
-    kilometres_per_unit = layers[of].crs.axis_info[0].unit_conversion_factor / 1000
-    middle = [np.median(along) for along in middles(layers[of])]
-    for name in ("suppliers", "hubs", "buses"):
-        if name not in layers:
-            continue
-        x, y = middles(layers[name])
-        away = np.hypot(x - middle[0], y - middle[1]) * kilometres_per_unit
-        if (away > FAR_KM).any():
-            what = f"{_rows(layers[name], away > FAR_KM)} lies up to {away.max():,.0f} km from the middle of the {of}"
-            yield Finding(f"{name} layer", what, f"over {FAR_KM:,.0f} km: check the coordinates", "warning")
-
-
-def degrees_of(x: _Degrees, y: _Degrees, crs: CRS) -> tuple[_Degrees, _Degrees]:
-    """Longitude and latitude of coordinates in a CRS."""
-    if not crs.is_projected:
-        return x, y
-    longitude, latitude = Transformer.from_crs(crs, crs.geodetic_crs, always_xy=True).transform(x, y)
-    return np.asarray(longitude), np.asarray(latitude)
-
-
-def _inside(
-    bounds: tuple[float, float, float, float], longitude: _Degrees, latitude: _Degrees, margin: float
-) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    west, south, east, north = bounds
-    width = (east - west) % 360 or 360.0  # an area may span the date line
-    with np.errstate(invalid="ignore"):  # what the projection cannot place comes back as inf
-        between = (longitude - west + margin) % 360 <= width + 2 * margin
-    return (
-        (np.abs(longitude) <= 180)
-        & between
-        & (latitude >= max(south - margin, -90))
-        & (latitude <= min(north + margin, 90))
-    )
-
-
-def _rows(layer: pd.DataFrame, mask: Any) -> str:
-    positions = np.flatnonzero(np.asarray(mask))
-    if "id" in layer:
-        return "id " + shorten([str(layer["id"].iloc[position]) for position in positions])
-    return "row " + shorten([str(position) for position in positions])

@@ -24,7 +24,8 @@ from drofcm.data import find_dataset, read_catalogue, read_feeder
 from drofcm.fcm.catalogue import check_catalogue
 from drofcm.network.feeder import Feeder
 from drofcm.scenarios.combined import matrix_places
-from drofcm.siting.layers import SUFFIXES, Kind, coordinate_findings, far_findings, find_layer, load_layer
+from drofcm.siting.coordinates import coordinate_findings, far_findings
+from drofcm.siting.layers import SUFFIXES, Kind, find_layer, load_layer
 from drofcm.siting.roads import RoadNetwork
 from drofcm.study.beside import file_beside, folder_beside, strays
 from drofcm.study.given import read_distances, read_events

@@ -10,7 +10,8 @@ import pytest
 from shapely.geometry import LineString, Point, Polygon, box
 
 from drofcm.core.errors import InputError
-from drofcm.siting.layers import check_layer, far_findings, find_layer, load_layer
+from drofcm.siting.coordinates import far_findings
+from drofcm.siting.layers import check_layer, find_layer, load_layer
 
 UTM18 = "EPSG:32618"
 

@@ -18,7 +18,7 @@ from drofcm.problems.demand_shock_data import expected_value
 from drofcm.study.assemble import Assembly, assemble, fault_lines
 from drofcm.study.folder import digest_data
 
-MAIN_STUDY = "bc6c0948c2daf13ceef3ed00f6f96fe47c3dbd72661098352e109a9ab5b9345b"
+MAIN_STUDY = "2a1bb52aab86494aa41bcfb64baa360894ea39690c66627d119888389075e28b"
 
 
 @pytest.fixture(scope="module")

@@ -7,12 +7,15 @@ from pathlib import Path
 import geopandas as gpd
 import numpy as np
 import pytest
+import shapely.ops
+from shapely.geometry import Point
 
 from drofcm.config import load_study, resolved
 from drofcm.core.errors import InputError
 from drofcm.core.randomness import stream
 from drofcm.siting.roads import RoadNetwork
 from drofcm.study.assemble import Assembly, assemble
+from drofcm.study.sources import load_sources
 
 STUDY = "03_hub_siting_oberrhein"
 
@@ -168,3 +171,47 @@ def test_a_resolved_study_reads_back(root: Path, tmp_path: Path) -> None:
     study = load_study(root / "studies" / STUDY / "study.yaml")
     YAML(typ="safe").dump(resolved(study), tmp_path / "study.yaml")
     assert load_study(tmp_path / "study.yaml") == study.model_copy()
+
+
+# ==== What is told of layers that are sound and yet not meant ===========================================
+
+
+def own_area(folder: Path, area: Path, **layers: gpd.GeoDataFrame) -> Path:
+    """A study on copies of the layers of the region, some of them replaced."""
+    (folder / "place").mkdir()
+    for name in ("suppliers", "buses", "roads", "parcels"):
+        layer = layers.get(name)
+        (gpd.read_file(area / f"{name}.gpkg") if layer is None else layer).to_file(folder / "place" / f"{name}.gpkg")
+    text = (
+        'area: {name: place, crs: "EPSG:32632", roads: roads, snap_limit_m: 700}\n'
+        "hubs: {candidates: {method: parcels, layer: parcels}}\n"
+    )
+    (folder / "study.yaml").write_text(HEAD + text, encoding="utf-8")
+    return folder / "study.yaml"
+
+
+def test_roads_that_do_not_meet_are_a_warning_of_the_study(tmp_path: Path, area: Path) -> None:
+    roads, buses = gpd.read_file(area / "roads.gpkg"), gpd.read_file(area / "buses.gpkg")
+    # a road that ends half a metre short, and points of which some have a height
+    line = roads.geometry[0]
+    roads.loc[0, "geometry"] = shapely.ops.substring(line, 0, line.length - 0.5)
+    buses.loc[0, "geometry"] = Point(buses.geometry[0].x, buses.geometry[0].y, 140.0)
+    path = own_area(tmp_path, area, roads=roads, buses=buses)
+    sources = load_sources(load_study(path), tmp_path)
+    assert not sources.layers["lines"].has_z.any()
+    told, parts = sources.findings
+    assert (told.severity, told.where) == ("warning", "roads")
+    assert parts.what.startswith("fall apart into 2 networks; the largest holds 99.")
+    assert f"{roads['id'][0]!r}" in told.what
+    assert "are 0.5 m apart" in told.what
+
+
+def test_places_far_from_where_the_crs_of_the_study_is_used_are_refused(tmp_path: Path, area: Path) -> None:
+    suppliers = gpd.read_file(area / "suppliers.gpkg").to_crs("EPSG:4326")
+    first = suppliers.geometry[0]
+    suppliers.loc[0, "geometry"] = Point(-first.x, first.y)  # west and east exchanged
+    path = own_area(tmp_path, area, suppliers=suppliers)
+    with pytest.raises(InputError) as caught:
+        load_sources(load_study(path), tmp_path)
+    (found,) = map(str, caught.value.findings)
+    assert found.startswith(f"suppliers layer: id {suppliers['id'][0]} lies outside the area where EPSG:32632 is used")

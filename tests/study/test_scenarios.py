@@ -185,6 +185,22 @@ def test_bad_traces_and_a_study_that_reads_its_events_are_refused(stormy: Path, 
     assert done.exit_code == 1
     assert "bad.csv:3: p_W: is negative" in done.stderr
     assert "bad.csv:4: t: the same time as in line 3" in done.stderr
+    # options say what the columns of a trace do not, and the messages name them
+    bad.write_text("time;note;load;cooling\n0;a;100,5;1\n0,5;b;-1;1\n", encoding="utf-8")
+    asked = ["scenarios", str(stormy), "--trace", str(bad), "--folder", str(tmp_path / "a")]
+    for options, said in (
+        ([], "cannot be told: 'note', 'load', 'cooling' (name it: power= (--power on the command line))"),
+        (["--power", "load"], "no unit is stated (end the name in _W, _kW or _MW, or give unit= (--unit"),
+        (["--power", "load", "--unit", "kW"], "no unit of time is stated"),
+        (["--power", "load", "--unit", "kW", "--time-unit", "min"], "bad.csv:3: load: is negative: -1"),
+        (["--time", "none"], "no column 'none'"),
+        (["--longest-gap-s", "0"], "must be above 0 s"),
+    ):
+        done = CliRunner().invoke(app, [*asked, *options])
+        assert done.exit_code == 1
+        assert said in done.stderr
+    done = CliRunner().invoke(app, ["scenarios", str(stormy), "--unit", "kW", "--folder", str(tmp_path / "a")])
+    assert "unit: has no effect without a trace" in done.stderr
     reading = pointing(stormy, "again.yaml", f"scenarios/{EVENTS_FILE}")
     with pytest.raises(InputError, match=r"again\.yaml:\d+:3: events\.file: the events are read from a file already"):
         make_scenarios(reading, tmp_path / "b")
