@@ -79,6 +79,7 @@ def test_processes_find_the_same(data: xr.Dataset, plan: Result) -> None:
 
 
 @pytest.mark.usefixtures("searched_once")
+@pytest.mark.usefixtures("searched_once")
 def test_hubs_of_a_plan_are_known_by_label(data: xr.Dataset, plan: Result) -> None:
     """A plan whose hubs stand in another order than those of the data."""
     turned = replace(plan, first_stage=plan.first_stage.isel(hub=slice(None, None, -1)))
