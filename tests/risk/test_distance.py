@@ -144,10 +144,10 @@ def test_an_entry_that_changes_by_rounding_alone_counts_nothing() -> None:
     assert np.ptp(noisy[:, 0, 0]) > 0
     exact = noisy.copy()
     exact[:, 0, 0] = 0.3
-    there, here = (own.assign(shock=(own.shock.dims, values)) for values in (noisy, exact))
-    np.testing.assert_allclose(
-        whole(features(there, "shock", scale="entry")), whole(features(here, "shock", scale="entry"))
+    there, here = (
+        whole(features(own.assign(shock=(own.shock.dims, values)), "shock", scale="entry")) for values in (noisy, exact)
     )
+    np.testing.assert_allclose(there, here)
 
 
 @pytest.mark.parametrize("unit", [1e-160, 1e-9, 1e9, 1e150])
