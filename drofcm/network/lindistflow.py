@@ -23,7 +23,10 @@ from drofcm.core.dims import DEMAND_SHOCK_DATA
 from drofcm.core.errors import Finding, InputError, shorten
 from drofcm.network.feeder import Feeder
 
-__all__ = ["base_case", "sensitivities"]
+__all__ = ["HIGHEST_VOLTAGE", "base_case", "check_source_voltage", "sensitivities"]
+
+HIGHEST_VOLTAGE = 10.0
+"""No feeder runs at so many times its nominal voltage: it was given in another unit."""
 
 
 def sensitivities(feeder: Feeder, node: Sequence[str] | xr.DataArray) -> xr.Dataset:
@@ -93,8 +96,7 @@ def base_case(
         If labels or units differ, the source voltage is not positive, or the load is beyond what the feeder can
         carry at all (squared voltage not positive).
     """
-    if not 0 < source_voltage < np.inf:
-        raise InputError([Finding("source_voltage", f"must be a positive number of pu, is {source_voltage}")])
+    check_source_voltage(source_voltage)
     load = feeder.aligned(base_load, "bus", "MW", "base_load")
     reactive = feeder.aligned(base_reactive, "bus", "Mvar", "base_reactive")
     into = feeder.subtree_sum(load.values), feeder.subtree_sum(reactive.values)
@@ -111,6 +113,19 @@ def base_case(
         },
         feeder,
     )
+
+
+def check_source_voltage(source_voltage: float) -> None:
+    """Refuse a voltage at the source that is none in per unit.
+
+    Raises
+    ------
+    InputError
+        If it is not positive, or far above what 1, the nominal voltage, stands for.
+    """
+    if not 0 < source_voltage <= HIGHEST_VOLTAGE:
+        what = f"must be a positive number of pu, at most {HIGHEST_VOLTAGE:g}, is {source_voltage}"
+        raise InputError([Finding("source_voltage", what, "1 is the nominal voltage; volts and kV are none")])
 
 
 def _per_unit(feeder: Feeder, name: str) -> NDArray[np.float64]:

@@ -20,7 +20,7 @@ from scipy.spatial.distance import cdist
 from drofcm.core.dims import SCENARIO
 from drofcm.core.errors import Finding, raise_if_any, suggest
 
-__all__ = ["Features", "Norm", "Scale", "distance_blocks", "features", "mean_distance", "named_variables"]
+__all__ = ["Features", "Norm", "Scale", "distance_blocks", "features", "mean_distance", "named_variables", "steady"]
 
 Norm = Literal[1, 2, "inf"]
 Scale = Literal["variable", "entry", "none"]
@@ -30,6 +30,8 @@ _METRIC: dict[Norm, Literal["cityblock", "euclidean", "chebyshev"]] = {
     2: "euclidean",
     "inf": "chebyshev",
 }
+STEADY = 1e-12
+"""Share of its size by which an entry may change and still be the same: the rounding of sums and units."""
 _BLOCK_ENTRIES = 2_000_000  # 16 MiB of distances at a time
 
 
@@ -191,8 +193,15 @@ def _unusable(name: str, array: xr.DataArray, points: npt.NDArray[np.float64], s
     if not np.isfinite(points).all():
         rows = array[SCENARIO].values[~np.isfinite(points).all(axis=1)]
         return Finding(name, f"is not finite at scenario {rows[:5].tolist()}", "fill in or remove these scenarios")
-    if scale != "none" and not np.ptp(points, axis=0).any():
+    if scale == "none":
+        return None
+    with np.errstate(over="ignore", invalid="ignore"):
+        spread = float(points.std(axis=0).max())
+    if steady(points).all():
         return Finding(name, "is the same in every scenario: distances by it are all zero", "leave it out of `over`")
+    if not (np.isfinite(spread) and spread > 0):
+        what = f"has no spread that can be computed: values of up to {np.abs(points).max():.3g}"
+        return Finding(name, what, "give it in another unit")
     return None
 
 
@@ -201,9 +210,17 @@ def _scale_factor(points: npt.NDArray[np.float64], scale: Scale) -> npt.NDArray[
         return np.ones(1)
     deviation = points.std(axis=0)
     if scale == "variable":
-        return np.array([1 / math.sqrt(float((deviation**2).mean()))])
-    factor: npt.NDArray[np.float64] = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=deviation > 0)
+        # in shares of the largest, whose square might be no number
+        largest = float(deviation.max())
+        return np.array([1 / (largest * math.sqrt(float(((deviation / largest) ** 2).mean())))])
+    changes = ~steady(points)
+    factor: npt.NDArray[np.float64] = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=changes)
     return factor
+
+
+def steady(points: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """Which entries are the same in every scenario but for rounding, (entry): scaled up, it would look like chance."""
+    return np.asarray(np.ptp(points, axis=0) <= STEADY * np.abs(points).max(axis=0))
 
 
 def _entry_weight(name: str, weight: float | xr.DataArray, array: xr.DataArray) -> npt.NDArray[np.float64]:

@@ -11,7 +11,7 @@ import xarray as xr
 
 from drofcm.core.dims import SCENARIO
 from drofcm.core.errors import Finding, raise_if_any, shorten, suggest
-from drofcm.risk.distance import named_variables
+from drofcm.risk.distance import named_variables, steady
 
 __all__ = ["Band", "MomentConditions", "conditions"]
 
@@ -130,10 +130,11 @@ def _feature(data: xr.Dataset, name: str, weight: Vector, findings: list[Finding
         labels = array[SCENARIO].values[~finite]
         findings.append(Finding(name, f"is not finite at scenario {shorten(labels)}", "fill in or remove these"))
         values = np.where(np.isfinite(values), values, 0.0)
-    elif not np.ptp(values, axis=0).any():
+    elif steady(values).all():
         findings.append(Finding(name, "is the same in every scenario: it has no moments to bound", "leave it out"))
     mean = weight @ values
-    centred = values - mean
+    # an entry that changes by rounding alone has no moments of its own
+    centred = np.where(steady(values), 0.0, values - mean)
     template = array.isel({SCENARIO: 0}, drop=True)
     return _Feature(
         name=name,

@@ -93,7 +93,8 @@ def hub_criticality(
         findings.append(Finding("plan", "has no lower bound: it was evaluated, not optimised", "solve the program"))
     if findings:
         raise InputError(findings)
-    opened = {str(hub) for hub in data.hub.values[(plan.first_stage["hub_active"] > 0.5).values]}
+    active = plan.first_stage["hub_active"]
+    opened = {str(hub) for hub in active["hub"].values[(active > 0.5).values]}
     tasks = [
         _Task(data, hub, "out" if hub in opened else "in", risk, ambiguity, gap, time_limit, plan.first_stage)
         for hub in chosen

@@ -196,13 +196,17 @@ def expected_value_of_perfect_information(
 
     Raises
     ------
+    ValueError
+        If the risk measure has no weight.
     ModelError, InfeasibleError, SolveError
         As `TwoStageProgram.solve`.
     """
+    measure = risk or Expectation()
+    if as_sum(measure).total == 0:
+        raise ValueError(f"risk must have some weight: under {measure} every plan costs the same afterwards")
     best = solution
     if best is None:
         best = solve(problem, risk=risk, ambiguity=ambiguity, gap=gap, client=client, workers=workers, **settings)
-    measure = risk or Expectation()
     blocks = problem.blocks() if isinstance(problem, TwoStageProgram) else problem
     bound = bind(ambiguity or Nominal(), problem.data) if isinstance(problem, TwoStageProgram) else ambiguity
     total = as_sum(measure).total

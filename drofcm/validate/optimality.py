@@ -11,6 +11,7 @@ import numpy.typing as npt
 import xarray as xr
 from scipy import special
 
+from drofcm.core.errors import Finding, InputError
 from drofcm.dsl.program import TwoStageProgram
 from drofcm.risk.measures import CVaR, Expectation, RiskMeasure, as_sum
 from drofcm.risk.weights import value_at_risk
@@ -108,6 +109,8 @@ def optimality_gap(
     ------
     ValueError
         If there are fewer than two replications, or the risk measure is no sample average (the worst case).
+    InputError
+        If the scenarios of a replication are not equally likely.
     ModelError, InfeasibleError, SolveError
         As `TwoStageProgram.solve` and `TwoStageProgram.evaluate`.
 
@@ -134,8 +137,23 @@ def optimality_gap(
 
 
 def gap_interval(gaps: npt.ArrayLike, level: float = 0.95) -> tuple[float, float]:
-    """Mean of independent gaps and the upper end of the one-sided t-interval."""
+    """Mean of independent gaps and the upper end of the one-sided t-interval; infinite if one gap is.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two gaps, one is NaN, or the level is not between 0 and 1.
+    """
     values = np.asarray(gaps, dtype=float)
+    if len(values) < 2:
+        raise ValueError(f"an interval needs at least two replications, got {len(values)}")
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie between 0 and 1, got {level!r}")
+    if np.isnan(values).any():
+        raise ValueError(f"every gap must be a number, {int(np.isnan(values).sum())} are not")
+    if np.isinf(values).any():
+        # a search without a bound leaves the gap open
+        return np.inf, np.inf
     quantile = float(special.stdtrit(len(values) - 1, level))
     return float(values.mean()), float(values.mean() + quantile * values.std(ddof=1) / np.sqrt(len(values)))
 
@@ -152,6 +170,9 @@ def _thresholds(program: TwoStageProgram, plan: xr.Dataset, risk: Any) -> tuple[
 def _solved(own: _Replication) -> tuple[float, float]:
     """Gap of one batch, and the plan's cost on it."""
     program = own.sample(own.scenarios, own.number)
+    if np.ptp(program.probability.values) > 1e-6 * float(program.probability.mean()):
+        what = f"scenarios of replication {own.number} are not equally likely, so they are no independent draws"
+        raise InputError([Finding("sample", what, "draw each scenario from the distribution itself")])
     tried = program.evaluate(own.plan)
     p, cost = tried.probability.values, tried.recourse_cost.values
     total = tried.first_stage_cost

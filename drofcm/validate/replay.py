@@ -20,9 +20,10 @@ from power_grid_model import (
     initialize_array,
 )
 
-from drofcm.core.errors import Finding, InputError, SolveError, raise_if_any, shorten
+from drofcm.core.errors import Finding, SolveError, raise_if_any, shorten
 from drofcm.core.units import labels_where
 from drofcm.network.feeder import Feeder
+from drofcm.network.lindistflow import check_source_voltage
 
 __all__ = ["ac_power_flow", "base_violations", "hosting_capacity"]
 
@@ -130,7 +131,13 @@ def hosting_capacity(
     ------
     InputError
         If a label is unknown, or labels, units or limits are not sound.
+    ValueError
+        If ``tolerance`` is not above 0 or ``tan_phi`` is not finite.
     """
+    if not tolerance > 0:
+        raise ValueError(f"tolerance must be above 0, got {tolerance!r}")
+    if not np.isfinite(tan_phi):
+        raise ValueError(f"tan_phi must be finite, got {tan_phi!r}")
     load, reactive, low_limit, high_limit = _base(feeder, base_load, base_reactive, v_min, v_max)
     position = feeder.positions(bus)
     model = _AcModel.of(feeder, source_voltage)
@@ -235,8 +242,7 @@ class _AcModel:
 
     @classmethod
     def of(cls, feeder: Feeder, source_voltage: float) -> _AcModel:
-        if not 0 < source_voltage < np.inf:
-            raise InputError([Finding("source_voltage", f"must be a positive number of pu, is {source_voltage}")])
+        check_source_voltage(source_voltage)
         buses, lines, sources = len(feeder.bus), len(feeder.line), len(feeder.sources)
         volt = feeder.nominal_kv * 1e3
         node = initialize_array(DatasetType.input, ComponentType.node, buses)

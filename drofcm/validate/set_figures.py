@@ -109,10 +109,15 @@ def _coordinates(ambiguity: Wasserstein, name: str, data: xr.Dataset) -> Vector:
     if ambiguity.scale == "variable":
         entries = entries / np.sqrt(np.mean(spread**2))
     elif ambiguity.scale == "entry":
-        entries = np.where(spread > 0, entries / np.where(spread > 0, spread, 1.0), 0.0)
+        entries = np.where(_steady(entries), 0.0, entries / np.where(spread > 0, spread, 1.0))
     entry = array.isel({SCENARIO: 0}, drop=True)
     weighed: Vector = entries * _over_entries((ambiguity.weight or {}).get(name, 1.0), entry)
     return weighed
+
+
+def _steady(entries: Vector) -> npt.NDArray[np.bool_]:
+    """Entries that change by no more than the rounding of sums and units, (entry)."""
+    return np.asarray(entries.max(axis=0) - entries.min(axis=0) <= 1e-12 * np.abs(entries).max(axis=0))
 
 
 def _norm(differences: Vector, norm: Any) -> Vector:
@@ -169,7 +174,7 @@ def _moment_rows(ambiguity: Moments, data: xr.Dataset, p: Vector) -> Iterator[Ro
         array = data[name].transpose(SCENARIO, ...).astype(float)
         entries = array.values.reshape(array.sizes[SCENARIO], -1)
         mean = p @ entries
-        centred[name] = entries - mean
+        centred[name] = np.where(_steady(entries), 0.0, entries - mean)
         deviation = np.sqrt(p @ centred[name] ** 2)
         yield from _mean_rows(ambiguity, name, array, centred[name], mean, deviation)
         if ambiguity.variance is not None:

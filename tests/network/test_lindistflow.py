@@ -113,8 +113,9 @@ def test_unsound_arguments_are_refused_by_name(ieee33: Feeder) -> None:
         sensitivities(ieee33, ["34", "3", "35"])
     with pytest.raises(InputError, match="given twice: 3"):
         sensitivities(ieee33, ["3", "3"])
-    with pytest.raises(InputError, match="source_voltage"):
-        base_case(ieee33, table.base_load, table.base_reactive, 0.0)
+    for voltage in (0.0, -1.0, float("nan"), 12660.0, 1e300):
+        with pytest.raises(InputError, match="source_voltage: must be a positive number of pu"):
+            base_case(ieee33, table.base_load, table.base_reactive, voltage)
     with pytest.raises(InputError, match="unit is 'kW'"):
         base_case(ieee33, (1000 * table.base_load).assign_attrs(units="kW"), table.base_reactive, 1.0)
     with pytest.raises(InputError, match=r"bus 8, 9, 10.*no voltage is left"):

@@ -134,3 +134,32 @@ def test_all_findings_at_once() -> None:
 def test_one_uncertain_variable_needs_no_name() -> None:
     one = data().drop_vars("price")
     np.testing.assert_array_equal(features(one).values, features(one, "shock").values)
+
+
+def test_an_entry_that_changes_by_rounding_alone_counts_nothing() -> None:
+    """Scaled by its own deviation, a rounding of 1e-16 would weigh as much as everything else."""
+    own = data()
+    noisy = own.shock.values.copy()
+    noisy[:, 0, 0] = [0.3, 0.1 + 0.2, 0.3, 0.1 + 0.2, 0.3, 0.3]
+    assert np.ptp(noisy[:, 0, 0]) > 0
+    exact = noisy.copy()
+    exact[:, 0, 0] = 0.3
+    there, here = (
+        whole(features(own.assign(shock=(own.shock.dims, values)), "shock", scale="entry")) for values in (noisy, exact)
+    )
+    np.testing.assert_allclose(there, here)
+
+
+@pytest.mark.parametrize("unit", [1e-160, 1e-9, 1e9, 1e150])
+def test_distances_of_scaled_data_do_not_know_their_unit(unit: float) -> None:
+    own = data()
+    for scale in ("variable", "entry"):
+        there = whole(features(own.assign(shock=own.shock * unit), "shock", scale=scale))
+        np.testing.assert_allclose(there, whole(features(own, "shock", scale=scale)), rtol=1e-9)
+
+
+@pytest.mark.parametrize("unit", [1e-200, 1e200])
+def test_a_spread_beyond_numbers_is_refused(unit: float) -> None:
+    own = data()
+    with pytest.raises(InputError, match="has no spread that can be computed"):
+        features(own.assign(shock=own.shock * unit), "shock")

@@ -79,6 +79,15 @@ def test_processes_find_the_same(data: xr.Dataset, plan: Result) -> None:
 
 
 @pytest.mark.usefixtures("searched_once")
+@pytest.mark.usefixtures("searched_once")
+def test_hubs_of_a_plan_are_known_by_label(data: xr.Dataset, plan: Result) -> None:
+    """A plan whose hubs stand in another order than those of the data."""
+    turned = replace(plan, first_stage=plan.first_stage.isel(hub=slice(None, None, -1)))
+    hub = str(data.hub.values[0])
+    one, other = (hub_criticality(data, own, RISK, hubs=[hub], gap=1e-7, workers=1) for own in (plan, turned))
+    assert one["open"].equals(other["open"])
+
+
 def test_roles_change_with_what_counts_as_near(data: xr.Dataset, plan: Result) -> None:
     """125 of 4,000 is 3.125 %."""
     table = hub_criticality(data, plan, RISK, gap=1e-7, within=0.04, workers=1)

@@ -87,3 +87,14 @@ def test_what_is_no_sample_average_is_refused() -> None:
         dro.optimality_gap(batch, plan, scenarios=5, risk=dro.WorstCase())
     with pytest.raises(ValueError, match="at least 2"):
         dro.optimality_gap(batch, plan, scenarios=5, replications=1)
+
+
+def test_a_search_without_a_bound_leaves_the_gap_open() -> None:
+    assert gap_interval([0.5, np.inf, 0.1]) == (np.inf, np.inf)
+    for gaps, level, message in (
+        ([0.5], 0.95, "at least two replications, got 1"),
+        ([0.5, np.nan], 0.95, "must be a number, 1 are not"),
+        ([0.5, 0.6], 1.0, "level must lie between 0 and 1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            gap_interval(gaps, level)

@@ -83,7 +83,7 @@ def test_coverage_of_mean_and_tail(alpha: float, least: float) -> None:
 
 @pytest.mark.slow
 def test_coverage_with_few_draws_in_the_tail_is_what_the_caution_says() -> None:
-    """CVaR 0.9 of exponential draws: of three in the tail the truth is held two times in three, of enough nine in ten."""
+    """CVaR 0.9 of exponential draws: three in the tail hold the truth two times in three, enough nine in ten."""
     rng, truth = np.random.default_rng(14), 1 - np.log(0.1)
     shares = {}
     for draws in (3, ENOUGH):

@@ -192,5 +192,10 @@ def test_unsound_arguments_are_refused(table: xr.Dataset, feeder: Feeder) -> Non
         hosting_capacity(feeder, ["2"], *base, 1.045, 1.05, 0.95, 0.25)
     with pytest.raises(InputError, match="no value for bus 1"):
         ac_power_flow(feeder, base[0][1:], base[1], 1.0)
-    with pytest.raises(InputError, match="source_voltage"):
-        ac_power_flow(feeder, *base, -1.0)
+    for voltage in (-1.0, 1e300):
+        with pytest.raises(InputError, match="source_voltage"):
+            ac_power_flow(feeder, *base, voltage)
+    with pytest.raises(ValueError, match="tolerance must be above 0, got 0"):
+        hosting_capacity(feeder, ["2"], *base, 1.045, 0.95, 1.05, 0.25, tolerance=0)
+    with pytest.raises(ValueError, match="tan_phi must be finite, got nan"):
+        hosting_capacity(feeder, ["2"], *base, 1.045, 0.95, 1.05, float("nan"))
