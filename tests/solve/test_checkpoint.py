@@ -24,7 +24,7 @@ from processes import script, until
 import drofcm as dro
 from drofcm.core.errors import DrofcmWarning, InputError, SolveError
 from drofcm.risk.ambiguity import AmbiguitySet
-from drofcm.solve.checkpoint import Learnt, expect, problem_hash, write
+from drofcm.solve.checkpoint import Learnt, expect, held, problem_hash, write
 from drofcm.solve.checkpoint import read as read_for
 from drofcm.solve.cuts import CutPool
 from drofcm.solve.regions import Region
