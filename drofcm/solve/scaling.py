@@ -391,8 +391,10 @@ class _Memo:
 
 
 def _identity(item: Any) -> Any:
-    """What two objects have in common that are the same; matrices of several scenarios are so by their parts."""
-    return (id(item.data), id(item.indices), id(item.indptr)) if isinstance(item, sp.csr_array) else id(item)
+    """What two objects have in common that are the same; matrices that share their figures are so by their pattern."""
+    if not isinstance(item, sp.csr_array):
+        return id(item)
+    return id(item.data), item.shape, item.indices.tobytes(), item.indptr.tobytes()
 
 
 def _once(items: Any) -> list[Any]:

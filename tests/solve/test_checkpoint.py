@@ -28,12 +28,18 @@ from drofcm.solve.checkpoint import Learnt, expect, held, problem_hash, write
 from drofcm.solve.checkpoint import read as read_for
 from drofcm.solve.cuts import CutPool
 from drofcm.solve.regions import Region
+from drofcm.solve.scaling import scaled
 from drofcm.solve.subproblem import Point
 
 
 def read(path: Path, key: str) -> Learnt | None:
     """A checkpoint of the siting problem, or of the one that is made up below."""
     return read_for(path, key, *((3, 3) if key == "key" else (sites.EVENTS, sites.SITES)))
+
+
+def searched_key() -> str:
+    """Of the program as a search sees it, in units of its own."""
+    return key(scaled(sites.blocks()).blocks)
 
 
 def key(blocks: Any = None, risk: Any = None) -> str:
@@ -127,18 +133,19 @@ def test_search_that_is_taken_up_ends_at_the_same_optimum(tmp_path: Path, left: 
     # before there is a plan the limit is an error
     with contextlib.suppress(SolveError):
         assert solve(path, iterations=iterations).status == "iteration_limit"
-    before = read(path, key())
+    before = read(path, searched_key())
     assert before is not None
     assert iterations <= before.iteration <= iterations + 1
     assert (before.regions is not None) == (left == 1)
     seen: list[tuple[float, float]] = []
     result = solve(path, progress=lambda own: seen.append((own.lower, own.upper)))
-    after = read(path, key())
+    after = read(path, searched_key())
     assert after is not None
     assert result.objective == pytest.approx(sites.optimum(), rel=1e-6)
     assert result.status == "optimal"
-    assert before.lower <= result.lower_bound <= sites.optimum() * (1 + 1e-9)
-    assert all(before.lower <= lower and upper <= before.upper for lower, upper in seen)
+    unit = scaled(sites.blocks()).unit
+    assert before.lower * unit <= result.lower_bound <= sites.optimum() * (1 + 1e-9)
+    assert all(before.lower * unit <= lower and upper <= before.upper * unit for lower, upper in seen)
     assert set(before.cuts.constant) <= set(after.cuts.constant)
     assert set(before.kept) <= set(after.kept)
     for early, late in zip(before.regions or (), after.regions or (), strict=before.regions is not None):
@@ -201,12 +208,12 @@ def test_client_is_killed_in_mid_search(tmp_path: Path) -> None:
     finally:
         process.send_signal(signal.SIGKILL)
         process.communicate()
-    before = read(path, key())
+    before = read(path, searched_key())
     assert before is not None
     assert before.iteration == 4
     assert len(before.cuts) == 4 * sites.EVENTS
     result = solve(path)
-    after = read(path, key())
+    after = read(path, searched_key())
     assert after is not None
     assert len(after.cuts) >= len(before.cuts)
     assert result.objective == pytest.approx(sites.optimum(), rel=1e-6)
