@@ -254,8 +254,10 @@ class Cluster:
     def _ask_to_import(self, address: str) -> Any:
         # a function within a function travels as it is; one of a module would be imported, which is what is asked
         def arrives() -> str:
+            import importlib
+
             try:
-                importlib.import_module("drofcm")
+                importlib.import_module("drofcm.solve.execution")
             except BaseException as error:
                 return f"{type(error).__name__}: {error}"
             return ""
