@@ -26,7 +26,9 @@ __all__ = ["clash", "from_file", "index_fault", "name_fault", "to_file"]
 _KIND: Final = "drofcm_labels"
 
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_ .+-]*[A-Za-z0-9_.+-])?")
-"""Names that every reader of netCDF takes; others are quoted as in an address (build/MW: build%2FMW)."""
+"""Names that every reader of netCDF takes; others are quoted as in an address (build/MW: _%build%2FMW)."""
+
+_QUOTED: Final = "_%"
 
 
 def name_fault(name: Any) -> str:
@@ -90,14 +92,14 @@ def to_file(data: xr.Dataset) -> xr.Dataset:
     """The same Dataset with names and labels that netCDF holds; `from_file` leads back."""
     for dim in [dim for dim in data.dims if dim in data.indexes]:
         values, said = _encoded(data.indexes[dim])
-        if said:
-            data = data.assign_coords({dim: (dim, values, {_KIND: json.dumps(said)})})
-    return _renamed(data, lambda name: name if _PLAIN_NAME.fullmatch(name) else quote(name, safe=" .+-()[],;:=&@'"))
+        if said or not isinstance(data.indexes[dim].dtype, np.dtype):
+            data = data.assign_coords({dim: (dim, values, {_KIND: json.dumps(said)} if said else {})})
+    return _renamed(data, lambda name: name if _PLAIN_NAME.fullmatch(name) else _QUOTED + quote(name, safe=""))
 
 
 def from_file(data: xr.Dataset) -> xr.Dataset:
     """What `to_file` was given."""
-    data = _renamed(data, unquote)
+    data = _renamed(data, lambda name: unquote(name.removeprefix(_QUOTED)) if name.startswith(_QUOTED) else name)
     for dim in [dim for dim in data.dims if dim in data.indexes]:
         said = data[dim].attrs.get(_KIND)
         if said is not None:

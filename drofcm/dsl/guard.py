@@ -66,9 +66,10 @@ class StageModel(linopy.Model):
     __slots__ = ("_adding", "_pending", "dimensions", "watching")
 
     def __init__(self, dimensions: frozenset[Hashable] = frozenset()) -> None:
-        super().__init__()
+        # first: linopy's own constructor builds expressions, and another stage may be watched meanwhile
         self.dimensions = dimensions
         self.watching = False
+        super().__init__()
         self._adding = False
         self._pending: dict[int, ConstraintBase] = {}
 
@@ -319,11 +320,11 @@ def _merging(original: Callable[..., Any]) -> Callable[..., Any]:
     def merge(exprs: Any, *more: Any, **kwargs: Any) -> Any:
         parts = [exprs, *more] if isinstance(exprs, linopy.Variable | BaseExpression) else [*exprs, *more]
         model = getattr(parts[0], "model", None) if parts else None
-        if not isinstance(model, StageModel) or not model.watching:
-            if _INSIDE.get():
-                return original(exprs, *more, **kwargs)
+        if not isinstance(model, StageModel):
             with _semantics(None):
                 return original(exprs, *more, **kwargs)
+        if not model.watching:
+            return original(exprs, *more, **kwargs)
         if not _INSIDE.get():
             if kwargs.get("join", "exact") not in (None, "exact"):
                 raise ValueError(f"join={kwargs['join']!r} would fill or drop labels: select or reindex explicitly")
@@ -342,7 +343,9 @@ def _of_model(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
         model = self if isinstance(self, linopy.Model) else self.model
-        with _semantics("v1" if isinstance(model, StageModel) and model.watching else None):
+        if isinstance(model, StageModel) and not model.watching:
+            return original(self, *args, **kwargs)
+        with _semantics("v1" if isinstance(model, StageModel) else None):
             return original(self, *args, **kwargs)
 
     return method

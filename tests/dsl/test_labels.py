@@ -275,7 +275,7 @@ DATA: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
     "rows of a table": (lambda: pd.DataFrame({"price": [1.0]}), ("an xarray.Dataset is needed, got DataFrame",)),
     "mapping": (lambda: {"price": [1.0]}, ("an xarray.Dataset is needed, got dict",)),
     "number as a name": (lambda: data().assign({3: 1.0}), ("variable 3", "no text")),
-    "number as a dimension": (lambda: data().assign({"q": (7, [1.0])}), ("dimension 7", "no text")),
+    "number as a dimension": (lambda: data().assign({"q": ((7,), [1.0])}), ("dimension 7", "no text")),
 }
 
 
