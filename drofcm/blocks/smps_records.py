@@ -108,6 +108,8 @@ NOTHING = Section(lambda words: False, "no records")
 
 def _fixed(text: str) -> list[str] | None:
     """The fields of a record in the fixed format; None if it does not stand in them."""
+    if len(text) > 61 and not any(char.isspace() for char in text[60:62]):
+        return None  # a word that runs over the end of the last field would be cut
     text = text[:61]
     words, last = [], 0
     for first, end in _FIELDS:
