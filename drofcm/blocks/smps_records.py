@@ -36,7 +36,7 @@ __all__ = [
 Layout = Literal["auto", "fixed", "free"]
 
 # Python's float() would take nan, 1_000 and 1e400 (infinite) as well; only a bound may be infinite
-NUMBER = re.compile(r"[+-]?(\d{1,200}\.?\d*|\.\d+)([eEdD][+-]?0*\d{1,2})?", re.ASCII)
+NUMBER = re.compile(r"[+-]?(\d{1,200}(\.\d*)?|\.\d+)([eEdD][+-]?0*\d{1,2})?", re.ASCII)
 BOUND = re.compile(r"[+-]?((\d+\.?\d*|\.\d+)([eEdD][+-]?\d+)?|inf(inity)?)", re.ASCII | re.IGNORECASE)
 MOST_BYTES: Final = 512 * 2**20
 """Bytes of a file; the largest published one has a tenth of it."""
