@@ -36,7 +36,7 @@ __all__ = [
 Layout = Literal["auto", "fixed", "free"]
 
 # Python's float() would take nan, 1_000 and 1e400 (infinite) as well; only a bound may be infinite
-NUMBER = re.compile(r"[+-]?(\d{1,200}\.?\d*|\.\d+)([eEdD][+-]?0*\d{1,2})?", re.ASCII)
+NUMBER = re.compile(r"[+-]?(\d{1,200}(\.\d*)?|\.\d+)([eEdD][+-]?0*\d{1,2})?", re.ASCII)
 BOUND = re.compile(r"[+-]?((\d+\.?\d*|\.\d+)([eEdD][+-]?\d+)?|inf(inity)?)", re.ASCII | re.IGNORECASE)
 MOST_BYTES: Final = 512 * 2**20
 """Bytes of a file; the largest published one has a tenth of it."""
@@ -108,6 +108,8 @@ NOTHING = Section(lambda words: False, "no records")
 
 def _fixed(text: str) -> list[str] | None:
     """The fields of a record in the fixed format; None if it does not stand in them."""
+    if len(text) > 61 and not any(char.isspace() for char in text[60:62]):
+        return None  # a word that runs over the end of the last field would be cut
     text = text[:61]
     words, last = [], 0
     for first, end in _FIELDS:

@@ -73,4 +73,4 @@ def test_what_is_no_number_is_refused_by_line(stem: Path, word: str) -> None:
     stem.with_suffix(".cor").write_text(
         CORE.replace("BUILD     COST      3.0 ", f"BUILD COST {word} "), encoding="utf-8"
     )
-    assert "p.cor:8: not a record of COLUMNS" in told(stem)
+    assert "p.cor:9: not a record of COLUMNS" in told(stem)
