@@ -28,6 +28,8 @@ _BRIEF_S = 8
 _STOP_S = 100
 _STALL_S = 3
 _LEAST_S = 60
+# stamps in minutes or days with a few decimals
+_STAMP_TOLERANCE = 1e-3
 _FEWEST_DIPS = 3
 _FEWEST_STEADY_S = 10
 _PEAK = 0.999
@@ -91,7 +93,7 @@ def _check(trace: xr.DataArray) -> list[Finding]:
     if len(values) < _LEAST_S:
         findings.append(Finding("trace", f"is {len(values)} s long, {_LEAST_S} s are needed", "measure longer"))
     interval = float(trace.attrs.get("interval_s", 0.0))
-    if interval > 1 + 1e-9:
+    if interval > 1 + _STAMP_TOLERANCE:
         what = f"was read every {interval:.6g} s: what power does within a second cannot be seen in it"
         findings.append(Finding("trace", what, "measure at 1 s or faster"))
     return findings

@@ -110,3 +110,15 @@ def test_the_table_for_the_picture_is_complete() -> None:
     assert (table["low"] <= table["median"]).all()
     again = reference_table(traces=3)
     assert table.equals(again)
+
+
+def test_seconds_in_minutes_with_a_few_decimals_are_seconds(tmp_path: Path) -> None:
+    path = tmp_path / "minutes.csv"
+    power = np.repeat([0.9, 0.3], 30)
+    rows = (f"{k / 60:.6f},{power[k % 60] + 0.01 * (k % 7)}" for k in range(900))
+    path.write_text("minute,power_MW\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    trace = load_trace(path)
+    assert trace.attrs["interval_s"] == pytest.approx(1, abs=1e-4)
+    calibrate(trace)
+    with pytest.raises(InputError, match=r"was read every 1\.1 s"):
+        calibrate(trace.assign_attrs(interval_s=1.1))
