@@ -30,6 +30,8 @@ _METRIC: dict[Norm, Literal["cityblock", "euclidean", "chebyshev"]] = {
     2: "euclidean",
     "inf": "chebyshev",
 }
+_LEAST = 1e-140
+"""Spread below which, or above whose inverse, squares lose digits."""
 STEADY = 1e-12
 """Share of its size by which an entry may change and still be the same: the rounding of sums and units."""
 _BLOCK_ENTRIES = 2_000_000  # 16 MiB of distances at a time
@@ -199,7 +201,7 @@ def _unusable(name: str, array: xr.DataArray, points: npt.NDArray[np.float64], s
         spread = float(points.std(axis=0).max())
     if steady(points).all():
         return Finding(name, "is the same in every scenario: distances by it are all zero", "leave it out of `over`")
-    if not (np.isfinite(spread) and spread > 0):
+    if not _LEAST < spread < 1 / _LEAST:
         what = f"has no spread that can be computed: values of up to {np.abs(points).max():.3g}"
         return Finding(name, what, "give it in another unit")
     return None

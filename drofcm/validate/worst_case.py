@@ -105,7 +105,11 @@ def enter_worst_case(
         enter_weights(ledger, risk, nature, weights, dearest)
     if known is not None:
         worst = worst_value(risk, known, probability, cost.values, objective - spent)
-        ledger.at_most("no distribution of the set is worse", _EQUATION, xr.DataArray(spent + worst), objective)
+        check = "no distribution of the set is worse"
+        if np.isfinite(worst):
+            ledger.at_most(check, _EQUATION, xr.DataArray(spent + worst), objective)
+        else:
+            ledger.fail(check, _EQUATION, "no bound was found")
 
 
 # ---- the distribution -----------------------------------------------------------------------------------------------
@@ -165,6 +169,9 @@ def enter_distribution(
 
 def _within(ledger: Ledger, check: str, found: float, radius: float) -> None:
     """A distance is at most a radius, as a share of it; nothing moves where the radius is 0."""
+    if not np.isfinite(found):
+        ledger.fail(check, _EQUATION, "mass lies where none can be")
+        return
     ledger.at_most(check, _EQUATION, xr.DataArray(found / radius if radius > 0 else found), float(radius > 0))
 
 
