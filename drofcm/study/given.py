@@ -93,8 +93,8 @@ def read_events(path: Path, step_hours: Sequence[float]) -> tuple[xr.Dataset, li
 def _text_labels(events: xr.Dataset, name: str) -> tuple[xr.Dataset, list[Finding]]:
     """The events with labels of places as text, which those of a study are; whole numbers become text."""
     findings = []
-    for own in events.indexes:
-        events[own].attrs.clear()  # labels have none, and would differ from those of the study by them
+    for index in map(str, events.indexes):
+        events[index].attrs.clear()  # labels have none, and would differ from those of the study by them
     for dim in ("node", "line", "hub"):
         labels = events.indexes.get(dim)
         if labels is None:
