@@ -124,7 +124,7 @@ def test_files_without_a_trace(written, text: str, message: str) -> None:
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"none\.csv: cannot be read: No such file"):
+    with pytest.raises(InputError, match=r"none\.csv: cannot be read: no such file"):
         load_trace(tmp_path / "none.csv")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -142,7 +143,10 @@ def test_well_proportioned_program_keeps_its_columns_and_shares_its_matrices() -
     own = scaled(blocks)
     assert own.columns is None
     assert own.blocks.scenarios[0].recourse is blocks.scenarios[0].recourse
-    other = scaled(supply(quantity=1e-9).blocks())
+    small = supply(quantity=1e-9).blocks()
+    one = small.scenarios[0]
+    shared = tuple(replace(own, technology=one.technology, recourse=one.recourse) for own in small.scenarios)
+    other = scaled(replace(small, scenarios=shared))
     assert other.columns is not None
     assert other.blocks.scenarios[0].recourse is other.blocks.scenarios[1].recourse
     assert np.array_equal(np.log2(other.columns), np.round(np.log2(other.columns)))
