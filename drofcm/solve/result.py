@@ -114,14 +114,24 @@ class Result:
         return float((worst_case_weights(CVaR(alpha), Nominal(), self.cost, self.probability) * self.cost).sum())
 
     def to_netcdf(self, path: str | os.PathLike[str]) -> None:
-        """Write everything to one netCDF file; the file appears complete or not at all."""
+        """Write everything to one netCDF file; the file appears complete or not at all.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such folder.
+        """
+        path = Path(path)
+        if not path.parent.is_dir():
+            # netCDF would say that it is not permitted
+            raise FileNotFoundError(f"{path}: there is no folder {str(path.parent)!r} to write to")
         tree = {f"/{name}": to_file(getattr(self, name)) for name in _GROUPS}
         tree["/scenario"] = to_file(xr.Dataset({name: getattr(self, name) for name in _SERIES}))
         # columns of numbers and of text only, so that the log survives as it is
         tree["/log"] = xr.Dataset.from_dataframe(self.log.rename_axis("row"))
         root = xr.Dataset(attrs={"status": self.status, "provenance": json.dumps(self.provenance)})
         tree["/"] = root.assign({name: float(getattr(self, name)) for name in _NUMBERS})
-        with whole_file(Path(path)) as unfinished:
+        with whole_file(path) as unfinished:
             xr.DataTree.from_dict(tree).to_netcdf(unfinished, engine="netcdf4")
 
     @classmethod

@@ -86,9 +86,10 @@ def test_labels_of_scenarios_come_back_from_chunks_too(kind: str, tmp_path: Path
 
 @pytest.mark.parametrize("name", NAMES)
 def test_names_of_any_kind_come_back(name: str, tmp_path: Path) -> None:
-    result = program(["a", "b"], name).solve(method="lshaped", workers=1)
+    result = program(["a", "b"], name).solve(method="lshaped", workers=1, gap=1e-7)
     same(result, tmp_path / "r.nc")
-    assert dro.Result.from_netcdf(tmp_path / "r.nc").first_stage[name].values.tolist() == pytest.approx([8, 1])
+    plan = dro.Result.from_netcdf(tmp_path / "r.nc").first_stage[name]
+    assert plan.values.tolist() == pytest.approx([8, 1], abs=1e-4)
 
 
 def test_a_missing_folder_is_named_before_anything_is_written(tmp_path: Path) -> None:
