@@ -7,8 +7,8 @@ import numpy as np
 __all__ = ["AGREEMENT", "LEAST_GAP", "closed", "relative_gap"]
 
 LEAST_GAP = 1e-7
-"""The least gap that can be shown, relative to what the terms of the cost add up to: HiGHS holds rows and multipliers to
-that, so two ways to the same optimum differ by as much."""
+"""The least gap that can be shown, relative to what the terms of the cost add up to: HiGHS holds rows and multipliers
+to that, so two ways to the same optimum differ by as much."""
 
 AGREEMENT = 1e-6
 """A lower bound that is above the cost of a plan by more than this share of its terms proves a fault."""

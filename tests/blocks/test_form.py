@@ -165,7 +165,7 @@ def test_plan_that_does_not_fit(blocks: TwoStageBlocks) -> None:
     labelled = blocks.labelled_first_stage(np.array([0.0, 1.0, 2.5]))
     for bad, words in [
         (labelled.drop_vars("bought"), "lacks the first-stage variable 'bought'"),
-        (labelled.assign_coords(hub=["a", "c"]), r"'opened'.*'hub' do not match.*b, c"),
+        (labelled.assign_coords(hub=["a", "c"]), r"'opened'.*'hub' do not match.*'b' missing; 'c' unknown"),
         (labelled.isel(hub=[0]), r"'opened'.*'hub' do not match.*b"),
         (labelled.isel(hub=0), "'opened'.*dimensions"),
         (labelled.where(labelled.hub == "a"), "'opened'.*NaN"),

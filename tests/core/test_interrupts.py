@@ -15,6 +15,8 @@ from drofcm.core.interrupts import heed, heeded, held
 @pytest.fixture(autouse=True)
 def handlers() -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    # who started the tests may have told them to ignore Ctrl-C, as shells do for what runs behind
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     heed()
     yield
     for number, handler in before.items():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +10,7 @@ import xarray as xr
 from cases.random_programs import blocks_of, instance, risk_of
 
 import drofcm as dro
-from drofcm.core.errors import InputError, SolveError
+from drofcm.core.errors import SolveError
 from drofcm.solve import search as searching
 from drofcm.solve.gap import closed, relative_gap
 from drofcm.solve.integers import IntegerPhase
@@ -127,24 +125,3 @@ def test_cost_that_is_infinite_somewhere_needs_no_weights() -> None:
     x = np.zeros(len(own.first.cost))
     assert search.objective(x, np.append(np.zeros(count - 1), np.inf)) == np.inf
     assert search.objective(x, np.append(np.zeros(count - 1), -np.inf)) == -np.inf
-
-
-def test_plan_of_a_checkpoint_is_checked_and_priced_again(tmp_path: Path) -> None:
-    path = tmp_path / "search.npz"
-    first = lots().solve(method="lshaped", gap=1e-6, workers=1, checkpoint=path)
-    with np.load(path) as stored:
-        kept = dict(stored)
-    # a plan that costs less than any, said to be proven
-    facts = str(kept["facts"]).replace(f'"upper": {_upper(kept)!r}', '"upper": 0.001')
-    np.savez(path, **{**kept, "facts": np.array(facts)})
-    again = lots().solve(method="lshaped", gap=1e-6, workers=1, checkpoint=path)
-    assert again.objective == pytest.approx(first.objective)
-    assert again.status == "optimal"
-    assert len(again.log.columns) > 4
-    np.savez(path, **{**kept, "plan": kept["plan"] + 7})
-    with pytest.raises(InputError, match="breaks bounds"):
-        lots().solve(method="lshaped", gap=1e-6, workers=1, checkpoint=path)
-
-
-def _upper(kept: dict[str, Any]) -> float:
-    return float(json.loads(str(kept["facts"]))["upper"])
