@@ -53,14 +53,11 @@ def test_changes_that_make_no_study_are_refused_together() -> None:
     assert {finding.where for finding in caught.value.findings} == {"seed", "solver.mip_gap", "solver.mip_gpa"}
 
 
-@pytest.mark.parametrize(
-    ("option", "value", "key"), [("--gap", "2", "solver.mip_gap"), ("--time-limit", "0", "solver.time_limit_s")]
-)
-def test_options_that_no_study_could_state_are_messages(option: str, value: str, key: str, tmp_path: Path) -> None:
+def test_option_that_no_study_could_state_is_a_message(tmp_path: Path) -> None:
     (tmp_path / "study.yaml").write_text(TINY, encoding="utf-8")
-    told = CliRunner().invoke(app, ["run", str(tmp_path / "study.yaml"), "--runs", str(tmp_path), option, value])
+    told = CliRunner().invoke(app, ["run", str(tmp_path / "study.yaml"), "--runs", str(tmp_path), "--gap", "2"])
     assert told.exit_code == 1, told.exception
-    assert told.stderr.startswith(f"{key}: must be ")
+    assert told.stderr.startswith("solver.mip_gap: must be ")
     assert told.stderr.count("\n") == 1
 
 
