@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,14 @@ from drofcm.core.descriptors import silenced
 from drofcm.core.interrupts import postponed
 
 LIBC = ctypes.CDLL(None)
+
+
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Ctrl-C is heeded, even if who started the tests has told them to ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def say(text: str, number: int = 1) -> None:
@@ -66,6 +75,7 @@ def test_threads_leave_the_output_as_it_was(capfd: pytest.CaptureFixture[str]) -
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_inside_gives_the_output_back(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(KeyboardInterrupt), silenced():  # noqa: PT012 - it may arrive at any line of the block
         os.kill(os.getpid(), signal.SIGINT)
@@ -76,6 +86,7 @@ def test_ctrl_c_inside_gives_the_output_back(capfd: pytest.CaptureFixture[str]) 
     assert capfd.readouterr().out == "after\n"
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_is_late_never_lost() -> None:
     reached = []
     with pytest.raises(KeyboardInterrupt), postponed():  # noqa: PT012 - the block itself is what is tested

@@ -173,9 +173,9 @@ def is_better(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
     """Whether one run of a study says more than another, by their provenances: equal ones do not.
 
     A certified plan before one that is not; a search that reached its gap before one that was stopped; then the cheaper
-    plan, the higher bound, and the comparison with other plans.
+    plan, the comparison with other plans, and the higher bound.
     """
-    for key in ("certified", "optimal", "objective", "lower_bound", "compared"):
+    for key in ("certified", "optimal", "objective", "compared", "lower_bound"):
         mine, other = _rank(ours, key), _rank(theirs, key)
         if not math.isclose(mine, other, rel_tol=_SAME):
             return mine > other
