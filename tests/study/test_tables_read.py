@@ -50,4 +50,4 @@ def test_traces_of_the_same_name_in_two_folders_are_both_shown(tmp_path: Path) -
         paths.append(tmp_path / folder / "power.csv")
         table = pd.DataFrame({"t": np.arange(300), "power_kW": 50 + rng.normal(0, 2, 300)})
         table.to_csv(paths[-1], index=False)
-    assert list(_read_traces(paths)) == ["power", str(paths[1])]
+    assert list(_read_traces(paths, {})) == ["power", str(paths[1])]
