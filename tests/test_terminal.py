@@ -18,8 +18,7 @@ from drofcm.cli import app
 from drofcm.commands import console
 from drofcm.commands.process import Commands
 from drofcm.commands.terminal import Terminal, visible
-from drofcm.core.errors import Finding, InfeasibleError, InputError, SolveError
-from drofcm.core.kept import NotWrittenError
+from drofcm.core.errors import Finding, InfeasibleError, InputError, NotWrittenError, SolveError
 
 HOSTILE = {
     "markup": ("x[big]", "x[big]"),

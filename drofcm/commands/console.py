@@ -22,9 +22,8 @@ from rich.table import Table
 from rich.text import Text
 
 from drofcm.commands.terminal import Terminal, visible
-from drofcm.core.errors import DrofcmError, Finding, InfeasibleError, InputError
+from drofcm.core.errors import DrofcmError, Finding, InfeasibleError, InputError, NotWrittenError
 from drofcm.core.interrupts import held
-from drofcm.core.kept import NotWrittenError
 
 if TYPE_CHECKING:
     from drofcm.solve.progress import Standing

@@ -11,10 +11,9 @@ import typer
 from drofcm.commands.cluster import cluster
 from drofcm.commands.console import STOPPED, Shown, out
 from drofcm.commands.options import figure, positive
-from drofcm.core.errors import Finding, InputError
+from drofcm.core.errors import Finding, InputError, NotWrittenError
 from drofcm.core.files import check_file_target, unwritable
 from drofcm.core.interrupts import heeded, held
-from drofcm.core.kept import NotWrittenError
 from drofcm.solve.progress import ended
 
 __all__ = ["smps"]

@@ -24,10 +24,9 @@ from drofcm.commands.console import (
     working,
 )
 from drofcm.commands.options import figure, positive
-from drofcm.core.errors import Finding
+from drofcm.core.errors import Finding, NotWrittenError
 from drofcm.core.files import check_file_target, unwritable, whole_file
 from drofcm.core.interrupts import heeded, held
-from drofcm.core.kept import NotWrittenError
 from drofcm.solve.progress import ended
 
 if TYPE_CHECKING:

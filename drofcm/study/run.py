@@ -13,10 +13,17 @@ import pandas as pd
 import xarray as xr
 
 from drofcm.config import changed, read_study
-from drofcm.core.errors import Finding, InfeasibleError, InputError, LimitError, SolveError, raise_if_any
+from drofcm.core.errors import (
+    Finding,
+    InfeasibleError,
+    InputError,
+    LimitError,
+    NotWrittenError,
+    SolveError,
+    raise_if_any,
+)
 from drofcm.core.files import unwritable
 from drofcm.core.interrupts import heeded, held
-from drofcm.core.kept import NotWrittenError
 from drofcm.dsl.program import TwoStageProgram
 from drofcm.problems import demand_shock, demand_shock_data
 from drofcm.problems.location_plan import median_plan

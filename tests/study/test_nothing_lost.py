@@ -19,8 +19,7 @@ import xarray as xr
 from typer.testing import CliRunner
 
 from drofcm.cli import app
-from drofcm.core.errors import InputError, LimitError
-from drofcm.core.kept import NotWrittenError
+from drofcm.core.errors import InputError, LimitError, NotWrittenError
 from drofcm.dsl.program import TwoStageProgram
 from drofcm.report import figures
 from drofcm.report.inputs import DO_NOTHING, EXPECTED_VALUE_PLAN
