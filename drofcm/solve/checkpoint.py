@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -246,10 +246,18 @@ def refuse(path: Path, why: object) -> InputError:
 
 def _stored(path: Path) -> dict[str, npt.NDArray[Any]]:
     """The arrays of a file. What they say about their size is compared with what there is before they are read."""
-    if not path.is_file() or not zipfile.is_zipfile(path):
-        raise ValueError("it is cut short, or was never one")
-    size = path.stat().st_size
-    with zipfile.ZipFile(path) as archive:
+    if not path.is_file():
+        raise ValueError("it is no file")
+    # opened once: whoever writes another meanwhile puts it in the place of this one
+    with path.open("rb") as whole:
+        if not zipfile.is_zipfile(whole):
+            raise ValueError("it is cut short, or was never one")
+        return _checked(whole)
+
+
+def _checked(whole: BinaryIO) -> dict[str, npt.NDArray[Any]]:
+    size = os.fstat(whole.fileno()).st_size
+    with zipfile.ZipFile(whole) as archive:
         members = archive.infolist()
         if sorted(own.filename for own in members) != sorted(f"{name}.npy" for name in (*NAMES, _SEAL)):
             raise ValueError("its parts are not those of a checkpoint of this version")

@@ -151,9 +151,8 @@ def result_at(
             f"the lower bound is above the cost of a plan by {(lower_bound - objective) / max(1.0, size):.2g} of its "
             "terms: the solver's bounds do not hold, and no plan is called optimal"
         )
-    if closed(lower_bound, objective, 0.0, size) or lower_bound > objective:
-        # a gap that arithmetic cannot tell from none is none
-        lower_bound = objective
+    # above the cost by rounding alone
+    lower_bound = min(lower_bound, objective)
     if status == "optimal" and not closed(lower_bound, objective, gap, size):
         status = "stalled"
     elif status == "stalled" and closed(lower_bound, objective, gap, size):
