@@ -175,6 +175,7 @@ LAUGHS = "a0: &a0 [x,x,x,x,x,x,x,x,x]\n" + "".join(
         pytest.param("a: {b: !!int abc}\n", "s.yaml:1:5: a.b: 'abc' is no number in plain digits", id="tag-int"),
         pytest.param("a: [!!bool maybe]\n", "s.yaml:1:5: a.0: 'maybe' is no bool", id="tag-bool"),
         pytest.param("a: " + "1" * 4301, "s.yaml:1:1: a: '1111", id="digits"),
+        pytest.param("a: -" + "1" * 1001, "1111' has 1,001 digits, at most 1,000 are read", id="digits-counted"),
         pytest.param("a: 1_000\n", "s.yaml:1:1: a: '1_000' is no number in plain digits", id="underscore"),
         pytest.param("a: 0x1F\n", "s.yaml:1:1: a: '0x1F' is no number in plain digits", id="hexadecimal"),
         pytest.param("a: 007\n", "s.yaml:1:1: a: '007' is no number in plain digits", id="leading-zeros"),

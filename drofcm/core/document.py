@@ -32,6 +32,8 @@ Location = tuple[str | int, ...]
 _PREFIX: Final = "tag:yaml.org,2002:"
 # 0x1f, 1_000 and 007 would arrive as numbers that read otherwise, or as labels that nobody wrote
 _INTEGER: Final = re.compile(r"[+-]?(0|[1-9][0-9]*)")
+_MOST_DIGITS: Final = 1000
+"""Python itself refuses numbers of more than 4300 digits, and takes long over fewer; no key needs as many as these."""
 
 
 @dataclass(frozen=True)
@@ -237,6 +239,9 @@ def _scalar_fault(constructor: Any, node: ScalarNode) -> tuple[str, str]:
         return f"holds characters that cannot be shown: {quoted(text)}", "remove them"
     if (kind == "int" and not _INTEGER.fullmatch(text)) or (kind == "float" and "_" in text):
         return f"{quoted(text)} is no number in plain digits", "write 12 or 1.5; put a label in quotation marks"
+    digits = len(text.lstrip("+-"))
+    if kind == "int" and digits > _MOST_DIGITS:
+        return f"{quoted(text)} has {digits:,} digits, at most {_MOST_DIGITS:,} are read", "correct it"
     try:
         constructor.construct_object(node)
     except MarkedYAMLError:
