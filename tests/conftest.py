@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -112,6 +113,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # who starts the tests behind a shell has told them to ignore Ctrl-C, which some of them send
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     unknown = set(_forbidden(config)) - set(OUTSIDE)
     if unknown:
         raise pytest.UsageError(f"--forbid-skips: unknown {', '.join(sorted(unknown))}; known: {', '.join(OUTSIDE)}")

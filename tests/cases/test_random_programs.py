@@ -70,14 +70,14 @@ _SEEDS = [seed for seed in range(90) if instance(seed).kind != "entropy"][:60]
 @pytest.mark.parametrize("first", range(0, 60, 10))
 def test_both_methods_find_the_independent_optimum(first: int) -> None:
     for number in range(first, first + 10):
-        # the decomposition takes five times as long as the extensive form, and every second program here
-        for method in METHODS[: 1 + number % 2]:
+        # the decomposition takes five times as long as the extensive form, and every third program here
+        for method in METHODS if number % 3 == 0 else METHODS[:1]:
             check(_SEEDS[number], method)
 
 
 @pytest.mark.parametrize("factor", [1e-6, 1e4, 1e8])
 def test_costs_in_another_unit_change_nothing(factor: float) -> None:
-    for seed in range(4, 12):
+    for seed in range(4, 10):
         check(seed, METHODS[seed % 2], factor)
 
 
