@@ -63,8 +63,9 @@ def check(seed: int, method: Any, factor: float = 1.0) -> None:
     assert evaluated.objective / factor == pytest.approx(result.objective / factor, abs=tolerance)
 
 
-# the planes of the independent optimum close in slowly on a ball of entropy: those programs are left to the slow part
-_SEEDS = [seed for seed in range(90) if instance(seed).kind != "entropy"][:60]
+# the planes of the independent optimum close in slowly on a ball of entropy, and on that of one program more: these are
+# left to the slow part
+_SEEDS = [seed for seed in range(90) if seed != 33 and instance(seed).kind != "entropy"][:60]
 
 
 @pytest.mark.parametrize("first", range(0, 60, 10))
