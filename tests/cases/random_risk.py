@@ -1,4 +1,4 @@
-"""The risk of costs over an ambiguity set, from the sets' definitions, for the independent optimum of random programs."""
+"""The risk of costs over an ambiguity set, from the sets' definitions, for the optimum of random programs."""
 
 from __future__ import annotations
 
