@@ -21,7 +21,7 @@ from drofcm.risk.ambiguity import AmbiguitySet, describe
 from drofcm.risk.measures import RiskMeasure
 from drofcm.risk.weights import worst_case
 from drofcm.solve.execution import Executor, executor
-from drofcm.solve.gap import AGREEMENT, LEAST_GAP, closed, relative_gap
+from drofcm.solve.gap import AGREEMENT, LEAST_GAP, closed, relative_gap, same
 from drofcm.solve.problem import INTEGRALITY
 from drofcm.solve.result import Result, Status
 from drofcm.solve.subproblem import REPORTED_GAP, Request
@@ -153,10 +153,9 @@ def result_at(
         )
     # above the cost by rounding alone
     lower_bound = min(lower_bound, objective)
-    if status == "optimal" and not closed(lower_bound, objective, gap, size):
-        status = "stalled"
-    elif status == "stalled" and closed(lower_bound, objective, gap, size):
-        status = "optimal"
+    if status in ("optimal", "stalled"):
+        enough = closed(lower_bound, objective, gap, size) or same(lower_bound, objective, size)
+        status = "optimal" if enough else "stalled"
     columns = blocks.columns(x, plan.recourse)
     described = describe(ambiguity, blocks.probability)
     return Result(

@@ -26,7 +26,7 @@ from drofcm.solve.cuts import Cut
 from drofcm.solve.execution import Executor
 from drofcm.solve.extensive import versions
 from drofcm.solve.floors import least_cost
-from drofcm.solve.gap import LEAST_GAP, relative_gap
+from drofcm.solve.gap import allowance, relative_gap
 from drofcm.solve.highs import MatrixProblem, Task, solve
 from drofcm.solve.learnt import MOST_POINTS, TOLERANCE
 from drofcm.solve.master import Master, MasterPoint
@@ -164,7 +164,7 @@ class Search:
     @property
     def allowed(self) -> float:
         """The absolute gap that was asked for, or the least that can be told."""
-        return max(self.stop.gap * abs(self.upper), LEAST_GAP * max(1.0, self.size))
+        return allowance(self.upper, self.stop.gap, self.size)
 
     @property
     def seconds_each(self) -> float:
