@@ -282,7 +282,7 @@ def _judged(asked: _Asked, told: _Told, first: Vector | None) -> tuple[Outcome, 
     if missed:
         return Outcome("stalled", None, np.inf, -np.inf, 0.0), f"its solution is none: {missed}"
     value, size = cost_of(problem, told.x)
-    agrees = _AGREES * max(size, abs(value))
+    agrees = _agreement(problem, value, size)
     if abs(told.objective - value) > agrees:
         doubt = f"it reports an objective of {told.objective:.10g} for a solution that costs {value:.10g}"
         return Outcome(_unproven(told.status), told.x, value, -np.inf, 0.0), doubt
@@ -302,6 +302,11 @@ def _judged(asked: _Asked, told: _Told, first: Vector | None) -> tuple[Outcome, 
         # small problems by the hundred are asked for a bound, which holds as it is
         return replace(outcome, status="stalled"), "" if asked.lean else wide
     return outcome, ""
+
+
+def _agreement(problem: MatrixProblem, value: float, size: float) -> float:
+    """By how much two ways to one cost may differ: a share of its terms, and rounding where all of these are zero."""
+    return max(_AGREES * max(size, abs(value)), _LEAST_DOUBT / _scale_of(problem.cost))
 
 
 def _unproven(status: Status) -> Status:
@@ -677,12 +682,13 @@ class LinearProgram:
             return None, f"its solution is none: {missed}"
         value, size = cost_of(problem, x)
         reported = self._highs.getInfo().objective_function_value / self._scale
-        if abs(reported - value) > _AGREES * max(size, abs(value)):
+        agrees = _agreement(problem, value, size)
+        if abs(reported - value) > agrees:
             return None, f"it reports an objective of {reported:.10g} for a solution that costs {value:.10g}"
         if self._largest is None:
             self._largest = largest_by_column(problem.rows, len(problem.cost))
         bound = dual_bound(problem, dual, self._largest)
-        if bound > value + _AGREES * max(size, abs(value)):
+        if bound > value + agrees:
             return None, f"its multipliers prove {bound:.10g} where a solution costs {value:.10g}"
         return LinearOutcome("optimal", x, value, dual, min(bound, value)), ""
 

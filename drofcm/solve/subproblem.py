@@ -350,6 +350,9 @@ class Subproblem:
 _LEVEL = 0.9
 """Where the level lies between the best value of the dual and what it can reach at most."""
 
+_EQUAL = 1e-12
+"""Share of a figure by which two of them differ that are equal."""
+
 _KEPT_CUTS = 2
 """Lagrangian cuts handed back: the best at the point."""
 
@@ -373,6 +376,8 @@ class _BundleModel:
         n, count = len(seen), len(points)
         away = sp.csr_array(np.ones((n, 1)))
         apart = np.array([point.x - x for point in points])
+        # what is the rounding of equal figures is no direction
+        apart[np.abs(apart) <= _EQUAL * np.maximum(1.0, np.abs(x))] = 0.0
         unit = sp.eye_array(n)
         steps = sp.hstack([sp.csr_array(apart[:, seen]), sp.csr_array((count, 1))])
         self._centre, self._seen = centre, seen

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any, Literal
 
+import numpy as np
 import pytest
 from cases.random_optimum import optimum
 from cases.random_programs import ambiguity_of, blocks_of, instance, risk_of
@@ -62,7 +63,10 @@ def check(seed: int, method: Any, factor: float = 1.0) -> None:
     tolerance = AGREES * size
     assert least - tolerance <= result.objective / factor <= most + tolerance
     assert least - tolerance <= result.lower_bound / factor <= most + tolerance
-    assert result.gap <= 1e-6 or result.objective - result.lower_bound <= 1e-9 * factor
+    # the gap that was asked for, or what the solver's tolerances leave of the terms of the cost
+    first, x = own.first, result.first_stage["x"].values
+    terms = float(np.abs(first.cost) @ np.abs(x) + result.risk_weight.values @ np.abs(result.recourse_cost.values))
+    assert result.gap <= 1e-6 or result.objective - result.lower_bound <= 1e-7 * max(factor, terms)
     # and the plan costs what is said of it
     evaluated = dro.evaluate(blocks, result.first_stage, workers=1, **settings)
     assert evaluated.objective / factor == pytest.approx(result.objective / factor, abs=tolerance)
@@ -73,6 +77,12 @@ def test_both_methods_find_the_independent_optimum(first: int) -> None:
     for seed in range(first, first + 10):
         for method in METHODS:
             check(seed, method)
+
+
+@pytest.mark.parametrize("seed", [68, 80, 82])
+def test_rounding_is_no_answer_and_no_fault(seed: int) -> None:
+    # a gap that closes last of all, multipliers that prove 5e-16 where the cost is zero, plans that are 4e-15 apart
+    check(seed, "lshaped")
 
 
 @pytest.mark.parametrize("factor", [1e-6, 1e4, 1e8])

@@ -87,6 +87,17 @@ def test_least_gap_that_can_be_told(lower: float, upper: float, gap: float, size
     assert (Stopping(gap).reason(lower, upper, 0, size) == "optimal") is enough
 
 
+def test_what_tolerances_leave_is_sought_and_then_called_optimal() -> None:
+    blocks, settings = lots().blocks(), {"log": None, "provenance": {}, "gap": 1e-9}
+    x = blocks.first_stage_columns(lots().solve(method="extensive", gap=1e-6).first_stage)
+    right = result_at(blocks, x, dro.Expectation(), dro.Nominal(), lower_bound=-1.0, status="stalled", **settings)
+    for share, status in ((0.5e-7, "optimal"), (1e-5, "stalled")):
+        lower = right.objective - share * abs(right.objective)
+        assert Stopping(1e-9).reason(lower, right.objective, 0, abs(right.objective)) is None
+        told = result_at(blocks, x, dro.Expectation(), dro.Nominal(), lower_bound=lower, status="stalled", **settings)
+        assert told.status == status
+
+
 @pytest.mark.parametrize(("lower", "upper", "gap"), [(1.0, 2.0, 0.5), (0.0, 0.0, 0.0), (-1.0, 0.0, np.inf)])
 def test_relative_gap(lower: float, upper: float, gap: float) -> None:
     assert relative_gap(lower, upper) == gap
