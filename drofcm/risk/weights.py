@@ -83,7 +83,7 @@ def worst_case_weights(
     Raises
     ------
     ValueError
-        If the probabilities are no distribution, or a cost is NaN.
+        If the probabilities are no distribution, or a cost is NaN or infinite.
     InputError
         If the set is not bound, holds no distribution, or was made for other scenarios.
     """
@@ -142,11 +142,12 @@ def _of_scenarios(probability: xr.DataArray, cost: xr.DataArray) -> xr.DataArray
 def _worst_probability(
     measure: WeightedSum, ambiguity: AmbiguitySet, cost: xr.DataArray, probability: xr.DataArray
 ) -> Vector:
-    if isinstance(ambiguity, Nominal):
-        return probability.values.astype(float)
     values = cost.values.astype(float)
+    # a weight of zero times infinity would be a risk of NaN
     if not np.isfinite(values).all():
         raise ValueError(f"cost is infinite at scenario {cost[SCENARIO].values[~np.isfinite(values)].tolist()}")
+    if isinstance(ambiguity, Nominal):
+        return probability.values.astype(float)
     expectation = sum(weight for weight, term in measure.terms if isinstance(term, Expectation))
     tails = tuple(Tail(weight, term.alpha) for weight, term in measure.terms if isinstance(term, CVaR) and weight > 0)
     return worst_distribution(values, expectation, tails, nature(ambiguity, probability, values))

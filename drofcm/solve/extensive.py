@@ -163,10 +163,18 @@ def solve_extensive(
     x = np.where(blocks.first_stage.integer, np.round(outcome.x[:n]), outcome.x[:n])
     try:
         check_first_stage(blocks, x)
-        return report(x=x)
+        return _whatever_stops(report, x)
     except InfeasibleError as error:
         # right to the solver's tolerance, which the rows of a recourse may not forgive
         x = _closer(problem, outcome.x, error)[:n]
+        return _whatever_stops(report, x)
+
+
+def _whatever_stops(report: Callable[..., Result], x: Vector) -> Result:
+    """The report of a plan: who presses Ctrl-C when the search is over does not lose it, who presses again means it."""
+    try:
+        return report(x=x)
+    except KeyboardInterrupt:
         return report(x=x)
 
 
@@ -235,7 +243,12 @@ def _with_cuts(
                 outcome if best is None or np.isinf(upper) else replace(outcome, x=best, objective=upper, bound=lower)
             )
         x = np.where(blocks.first_stage.integer, np.round(outcome.x[:n]), outcome.x[:n])
-        cost = solve_recourse(blocks, x, ask).cost
+        try:
+            cost = solve_recourse(blocks, x, ask).cost
+        except KeyboardInterrupt:
+            # the best plan that has its price, or this one: what is reported is priced anew
+            found = outcome.x if best is None or np.isinf(upper) else best
+            return replace(outcome, status="interrupted", x=found, objective=upper, bound=lower)
         weights = worst_case_weights(*judged, cost, blocks.probability)
         value = float(blocks.first_stage.cost @ x) + blocks.first_stage.constant + float(weights @ cost)
         size = float(np.abs(blocks.first_stage.cost) @ np.abs(x)) + float(weights @ np.abs(cost))

@@ -38,7 +38,8 @@ T = TypeVar("T")
 
 DRAWN: Final[tuple[str, ...]] = ("suppliers", "hubs", "buses", "lines", "roads", "hazards")
 """Layers that are kept for maps and run folders; parcels and exclusions have done their work."""
-_DATA_SUFFIXES: Final = frozenset({".csv", ".gpkg", ".parquet", ".yaml", ".geojson", ".shp", ".shx", ".dbf", ".prj"})
+_SHAPEFILE = (".shp", ".shx", ".dbf", ".prj", ".cpg")
+_DATA_SUFFIXES: Final = frozenset({".csv", ".gpkg", ".parquet", ".yaml", ".geojson", *_SHAPEFILE})
 
 
 def dotted(loc: Sequence[str | int]) -> str:
