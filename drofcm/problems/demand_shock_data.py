@@ -65,7 +65,6 @@ def derive(data: xr.Dataset, *, cover_rows: bool = True) -> xr.Dataset:
     fleet = sendable.any("hub")
     room = np.floor(data["storage_limit"] / data["footprint"] + _WHOLE)
     most_sent = xr.DataArray(np.minimum(np.minimum(data["usable"], data["stock"].sum("supplier")), room))
-    by_technology = data.get("shortfall_by_technology", xr.DataArray(0))
 
     supply_limit = at_node["energised"] * data["supply_headroom"] * all_steps
     follow_limit = at_node["energised"] * np.minimum(data["supply_headroom"], data["supply_ramp"] * end)
@@ -83,8 +82,8 @@ def derive(data: xr.Dataset, *, cover_rows: bool = True) -> xr.Dataset:
         arrives=arrives,
         sendable=sendable.transpose("scenario", "node", "hub", "fcm"),
         most_sent=most_sent.transpose("scenario", "node", "hub", "fcm"),
-        shortfall_by_technology=by_technology,
-        lacking=(data["requirement"] > 0).any("fcm") & (by_technology == 0),
+        shortfall_by_technology=data.get("shortfall_by_technology", xr.DataArray(0)),
+        lacking=(data["requirement"] > 0).any("fcm"),
         need_met=1 / data["usable"].where(data["usable"] > 0, np.inf),
         fleet=fleet.transpose("scenario", "node", "fcm"),
         fleet_in_time=(fleet & all_steps).transpose("scenario", "node", "fcm", "time"),

@@ -403,8 +403,6 @@ def _first_stage_cost(f: Figures, active: dict[str, int], shipped: dict[tuple[st
         if room > f("storage_limit", d) * active[d] + 1e-9:
             return None
     cost = sum(f("setup_cost", d) * active[d] for d in f.hubs)
-    cost += sum(
-        (f.transport(fc) * f("distance", g, d) + f("module_cost", fc)) * x for (g, d, fc), x in shipped.items()
-    )
+    cost += sum((f.transport(fc) * f("distance", g, d) + f("module_cost", fc)) * x for (g, d, fc), x in shipped.items())
     limit = f("budget") if "budget" in f.data else math.inf
     return cost if cost <= limit + 1e-9 else None

@@ -106,9 +106,7 @@ class Problem:
         """What an event costs at a plan, $/a, as if there were no other."""
         staged = plan.shipped.sum("supplier")
         rows = Rows()
-        held = {
-            (d, fc): constant(round(float(staged.sel(hub=d, fcm=fc)))) for d in self.f.hubs for fc in self.f.fcms
-        }
+        held = {(d, fc): constant(round(float(staged.sel(hub=d, fcm=fc)))) for d in self.f.hubs for fc in self.f.fcms}
         cost = Event(self.f, scenario, rows).cost(held)
         return self.f("event_rate") * rows.least(cost)[0]
 
