@@ -73,7 +73,7 @@ class Figures:
 def _table(array: xr.DataArray) -> dict[tuple[Any, ...], float]:
     order = [dim for dim in ("scenario", *array.dims) if dim in array.dims]
     array = array.transpose(*dict.fromkeys(order))
-    labels = [[label.item() for label in array[dim].values] for dim in array.dims]
+    labels = [array.indexes[dim].tolist() for dim in array.dims]
     return {
         key: float(value) for key, value in zip(itertools.product(*labels), array.values.ravel().tolist(), strict=True)
     }
