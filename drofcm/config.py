@@ -380,6 +380,8 @@ def resolved(study: StudyFile) -> dict[str, Any]:
     values = study.model_dump(mode="json")
     for key in study.events.without_effect:  # load_study refuses them
         del values["events"][key]
+    for key in study.nodes.without_effect:
+        del values["nodes"][key]
     area = study.area
     for key, used in {
         "detour": area.roads is None,

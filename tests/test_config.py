@@ -98,6 +98,21 @@ def test_misspelt_key_is_pointed_at(tmp_path: Path) -> None:
             id="contract-twice",
         ),
         pytest.param(
+            "nodes: {requirement_margin: 1.5}",
+            "study.yaml:5:9: nodes.requirement_margin: has no effect with cap: alone (remove it, or write cap: share)",
+            id="margin-without-effect",
+        ),
+        pytest.param(
+            "nodes: {band: fixed, band_share: 0.2}",
+            "study.yaml:5:22: nodes.band_share: has no effect with band: fixed (remove it, or write band: share)",
+            id="band-without-effect",
+        ),
+        pytest.param(
+            "catalogue: {life_a: 0}",
+            "study.yaml:5:13: catalogue.life_a: must be greater than 0, got 0",
+            id="no-life",
+        ),
+        pytest.param(
             "feeder:\n  voltage_minimum_pu: 1.06",
             "study.yaml:6:3: feeder.voltage_minimum_pu: 1.06 is not below voltage_maximum_pu 1.05 "
             "(exchange or correct the two limits)",
@@ -268,8 +283,10 @@ def test_missing_file(tmp_path: Path) -> None:
         load_study(tmp_path / "absent.yaml")
 
 
-def test_resolved_study_reads_back_as_the_same_study(tmp_path: Path) -> None:
-    study = load_study(write(tmp_path, HEAD + "events: {file: shocks.nc}\nrisk: {cvar: []}\n"))
+@pytest.mark.parametrize("nodes", ["{}", "{cap: share, requirement_margin: 2.0, band: fixed}"])
+def test_resolved_study_reads_back_as_the_same_study(tmp_path: Path, nodes: str) -> None:
+    keys = f"events: {{file: shocks.nc}}\nrisk: {{cvar: []}}\nnodes: {nodes}\n"
+    study = load_study(write(tmp_path, HEAD + keys))
     with (tmp_path / "resolved.yaml").open("w", encoding="utf-8") as stream:
         YAML(typ="safe").dump(resolved(study), stream)
     assert load_study(tmp_path / "resolved.yaml") == study

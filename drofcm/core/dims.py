@@ -16,8 +16,8 @@ __all__ = ["DEMAND_SHOCK_DATA", "SCENARIO", "UNCERTAIN"]
 SCENARIO: Final = "scenario"
 
 
-def _flag(dims: tuple[str, ...], description: str) -> Quantity:
-    return Quantity("1", dims, description, lower=0, upper=1, integer=True)
+def _flag(dims: tuple[str, ...], description: str, *, required: bool = True) -> Quantity:
+    return Quantity("1", dims, description, lower=0, upper=1, integer=True, required=required)
 
 
 DEMAND_SHOCK_DATA: Final[dict[str, Quantity]] = {
@@ -32,6 +32,7 @@ DEMAND_SHOCK_DATA: Final[dict[str, Quantity]] = {
     "hub_available": _flag(("scenario", "hub"), "0: the event puts the hub out of use"),
     # technologies, per module
     "transport_cost": Quantity("$/(module km)", ("fcm",), "transport from supplier to hub", "b_l", lower=0),
+    "life": Quantity("a", ("fcm",), "years of service, over which transport is paid", lower=0, above=True),
     "module_cost": Quantity("$/(module a)", ("fcm",), "annualised cost of a module", lower=0),
     "footprint": Quantity("slots/module", ("fcm",), "room a module takes", "f_l", lower=0, above=True),
     "deployment_time": Quantity("h", ("fcm",), "from arrival to operation", "a_l", lower=0),
@@ -48,9 +49,7 @@ DEMAND_SHOCK_DATA: Final[dict[str, Quantity]] = {
     "stores": _flag(("fcm",), "1: a store that charges and discharges"),
     "absorbs": _flag(("fcm",), "1: can take up surplus power"),
     "travels": _flag(("fcm",), "0: already at the node (demand response)"),
-    "placeable": Quantity(
-        "1", ("fcm", "node"), "0: the technology cannot serve the node", lower=0, upper=1, integer=True, required=False
-    ),
+    "placeable": _flag(("fcm", "node"), "0: the technology cannot serve the node", required=False),
     # logistics
     "distance": Quantity("km", ("supplier", "hub"), "road distance", "s_gd", lower=0),
     "stock": Quantity("modules", ("supplier", "fcm"), "modules the supplier has", "G_gl", lower=0, integer=True),
@@ -71,7 +70,23 @@ DEMAND_SHOCK_DATA: Final[dict[str, Quantity]] = {
     "shock_high": Quantity("MW", ("scenario", "node", "time"), "largest change of load within the step"),
     "shock_low": Quantity("MW", ("scenario", "node", "time"), "smallest change of load within the step"),
     "requirement": Quantity(
-        "modules", ("scenario", "node", "fcm"), "modules the node can use", "d_il", lower=0, integer=True
+        "modules",
+        ("scenario", "node", "fcm"),
+        "share of the technology in what the node needs",
+        "d_il",
+        lower=0,
+        integer=True,
+    ),
+    "usable": Quantity(
+        "modules",
+        ("scenario", "node", "fcm"),
+        "modules the node could use if it had no others",
+        "c_il",
+        lower=0,
+        integer=True,
+    ),
+    "shortfall_by_technology": _flag(
+        (), "1: modules are missed technology by technology, as (5) is printed; left out: 0", required=False
     ),
     "energised": _flag(("scenario", "bus"), "0: the event cuts the bus off"),
     "event_rate": Quantity("events/a", (), "events in a year", lower=0, above=True),
@@ -87,7 +102,7 @@ DEMAND_SHOCK_DATA: Final[dict[str, Quantity]] = {
     ),
     "base_reactive": Quantity("Mvar", ("bus",), "reactive load before the event"),
     "tan_phi": Quantity("1", ("bus",), "reactive over active power of the shock", lower=0),
-    "shortfall_penalty": Quantity("$/module", ("fcm", "node"), "missing module", "P_li", lower=0),
+    "shortfall_penalty": Quantity("$/module", ("fcm", "node"), "required module that is missing", "P_li", lower=0),
     "unserved_penalty": Quantity("$/MWh", ("node",), "interruption of a node not stabilised", "gamma", lower=0),
     "critical_penalty": Quantity("$/MWh", ("node",), "unserved critical energy", "pi_c", lower=0),
     "flexible_penalty": Quantity("$/MWh", ("node",), "unserved flexible energy", "pi_f", lower=0),

@@ -18,6 +18,7 @@ LARGEST: Final[dict[str, float]] = {
     "MWh": 1e6,
     "MW/h": 1e7,
     "h": 1e5,
+    "a": 1e3,
     # from pole to pole and back
     "km": 4e4,
     "ohm": 1e6,

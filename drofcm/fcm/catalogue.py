@@ -22,7 +22,7 @@ from drofcm.core.errors import Finding
 from drofcm.core.units import check_quantities, labels_where
 from drofcm.data import CATALOGUE
 
-__all__ = ["can_absorb", "check_catalogue", "is_demand_response", "is_generator", "is_storage"]
+__all__ = ["can_absorb", "check_catalogue", "is_demand_response", "is_generator", "is_storage", "yearly_transport"]
 
 _FLAGS: Final = ("stores", "absorbs", "travels")
 _TEXTS: Final = ("name", "source")
@@ -50,6 +50,11 @@ def is_generator(data: xr.Dataset) -> xr.DataArray:
 def is_demand_response(data: xr.Dataset) -> xr.DataArray:
     """Whether a technology is load at the node that can be called off, bool over ``fcm``."""
     return ((data["stores"] == 0) & (data["travels"] == 0)).rename("is_demand_response")
+
+
+def yearly_transport(data: xr.Dataset) -> xr.DataArray:
+    """Transport from supplier to hub, $/(module km a) over ``fcm``: once in the life of what travels."""
+    return (data["transport_cost"] * data["travels"] / data["life"]).drop_attrs().rename("yearly_transport")
 
 
 def check_catalogue(table: xr.Dataset) -> list[Finding]:

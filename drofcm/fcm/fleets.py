@@ -16,8 +16,6 @@ Balas, E. (1985). Disjunctive programming and a hierarchy of relaxations for dis
 
 from __future__ import annotations
 
-import itertools
-import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -33,8 +31,11 @@ Vector = npt.NDArray[np.float64]
 Fleets = npt.NDArray[np.int64]
 
 _TOLERANCE = 1e-6
-_MOST_FLEETS = 20_000
-"""Fleets that are looked through for one node and scenario; with more, its disjunction is left out."""
+_WHOLE = 1e-9
+_MOST_FLEETS = 2_000
+"""Minimal fleets of one node and scenario; with more, its disjunction is left out."""
+_MOST_BEGUN = 200_000
+"""Fleets that are begun at a time while the minimal ones of one node and scenario are made."""
 
 
 def minimal_fleets(
@@ -47,7 +48,7 @@ def minimal_fleets(
     Parameters
     ----------
     data
-        Technologies, supply limits and requirement of the A.1 Dataset, and ``imbalance`` and ``node_energised``.
+        Technologies, supply limits, stock and ``usable`` of the A.1 Dataset, ``imbalance`` and ``node_energised``.
     cover_surge, cover_drop
         Least net power that modules deliver, or absorb, where a node is stabilised, MW, (scenario, node, time);
         zero before the deadline.
@@ -59,15 +60,19 @@ def minimal_fleets(
     xarray.Dataset
         ``fleet_needed`` (scenario, node): whether a stabilised node needs modules at all; ``minimal_fleet``
         (scenario, node, alternative, fcm), modules; ``alternative_exists`` (scenario, node, alternative). A node that
-        needs modules and has no alternative cannot be stabilised.
+        needs modules and has no alternative cannot be stabilised. ``fleets_left_out`` (scenario, node): whether a node
+        has more minimal fleets than are listed, so that none is.
     """
     need = _Need(data, cover_surge, cover_drop, available)
     scenarios, nodes, technologies = (data.indexes[dim] for dim in ("scenario", "node", "fcm"))
     needed = np.zeros((len(scenarios), len(nodes)), dtype=bool)
+    left_out = np.zeros_like(needed)
     found: dict[tuple[int, int], Fleets] = {}
     for s, i in np.argwhere(need.anything).tolist():
         fleets = need.minimal(s, i)
-        if fleets is not None:
+        if fleets is None:
+            left_out[s, i] = True
+        else:
             needed[s, i], found[s, i] = True, fleets
     most = max([1, *(len(fleets) for fleets in found.values())])
     fleet = np.zeros((len(scenarios), len(nodes), most, len(technologies)))
@@ -78,6 +83,7 @@ def minimal_fleets(
     return xr.Dataset(
         {
             "fleet_needed": (("scenario", "node"), needed),
+            "fleets_left_out": (("scenario", "node"), left_out),
             "minimal_fleet": (("scenario", "node", "alternative", "fcm"), fleet),
             "alternative_exists": (("scenario", "node", "alternative"), exists),
         },
@@ -96,16 +102,18 @@ class _Need:
         self._surge = cover_surge.transpose(*by_step).values
         self._drop = cover_drop.transpose(*by_step).values
         self._available = available.transpose("scenario", "node", "fcm", "time").values.astype(float)
-        stock = xr.DataArray(np.minimum(data["requirement"], data["stock"].sum("supplier")))
+        stock = xr.DataArray(np.minimum(data["usable"], data["stock"].sum("supplier")))
         self._most = np.floor(stock.transpose("scenario", "node", "fcm").values + _TOLERANCE).astype(int)
         self._most *= self._available.any(axis=-1)
         self._length = data["step_length"].values
         self._power = data["power"].values
         self._absorbed_power = (data["power"] * can_absorb(data)).values
+        absorbs = can_absorb(data)
         # a store gives at most what it holds when full, and at most what it brought plus what it took up on the way
-        self._full = xr.where(storage, data["eta_discharge"] * data["energy"], data["energy"]).values
-        self._brought = (self._full * xr.where(storage, data["initial_soc"], 1.0)).values
-        self._absorbs = can_absorb(data).values
+        full = xr.where(storage, data["eta_discharge"] * data["energy"], data["energy"])
+        brought = full * xr.where(storage, data["initial_soc"], 1.0)
+        self._full, self._brought = xr.where(absorbs, full, brought).values, brought.values
+        self._absorbs = absorbs.values
         self._capacity = data["energy"].values
         self._eta = data["eta_charge"].values, data["eta_discharge"].values
         follow = data["node_energised"] * np.minimum(data["supply_headroom"], data["supply_ramp"] * step_end(data))
@@ -115,23 +123,8 @@ class _Need:
         self.anything = ((self._surge > _TOLERANCE) | (self._drop > _TOLERANCE)).any(axis=-1)
 
     def minimal(self, s: int, i: int) -> Fleets | None:
-        """The minimal fleets, (alternative, fcm); None if there are too many fleets to look through."""
-        most = self._most[s, i]
-        # the last technology is not enumerated: what it has to add follows from the rest
-        last = int(np.argmax(most))
-        others = np.delete(np.arange(len(most)), last)
-        count = math.prod((most[others] + 1).tolist())
-        if count > _MOST_FLEETS:
-            return None
-        rows, least = self._rows(s, i)
-        counts = itertools.product(*(range(most[one] + 1) for one in others))
-        fleets = np.array(list(counts), dtype=np.int64).reshape(count, len(others))
-        missing = least - fleets @ rows[:, others].T  # (fleet, row)
-        helps = rows[:, last] > 0
-        possible = (missing[:, ~helps] <= _TOLERANCE).all(axis=1)
-        added = np.ceil((missing[:, helps] / rows[helps, last]).max(axis=1, initial=0.0) - _TOLERANCE).clip(min=0)
-        keep = possible & (added <= most[last])
-        return _minimal(np.insert(fleets[keep], last, added[keep], axis=1).astype(np.int64))
+        """The minimal fleets, (alternative, fcm); None if there are too many."""
+        return smallest_covers(*self._rows(s, i), self._most[s, i], _MOST_FLEETS)
 
     def _rows(self, s: int, i: int) -> tuple[Vector, Vector]:
         """Rows and right-hand sides, rows n >= least, of everything that a stabilised node needs."""
@@ -168,11 +161,75 @@ def _runs(cover: Vector) -> Iterator[tuple[npt.NDArray[np.int64], Vector]]:
             yield run, cover[run]
 
 
-def _minimal(fleets: Fleets) -> Fleets:
-    """Those fleets of which no other is a part."""
-    left = fleets[np.argsort(fleets.sum(axis=1), kind="stable")]
-    kept = []
-    while len(left):
-        kept.append(left[0])
-        left = left[~(left >= left[0]).all(axis=1)]
-    return np.array(kept, dtype=np.int64).reshape(len(kept), fleets.shape[1])
+def smallest_covers(rows: Vector, least: Vector, most: npt.NDArray[np.int64], limit: int) -> Fleets | None:
+    """The minimal whole numbers n of 0 <= n <= most with rows n >= least.
+
+    They are made number by number, from what the numbers so far leave to be covered: no more of a column than its rows
+    can use, no less than the columns behind it need, and the last follows from the rest. A beginning of which one
+    could be taken away, because every row that it helps is covered without it, leads to no minimal one and is dropped.
+
+    Parameters
+    ----------
+    rows
+        Not negative, (row, column).
+    least
+        To be covered, (row,).
+    most
+        The most of each column, (column,).
+    limit
+        How many there may be.
+
+    Returns
+    -------
+    numpy.ndarray or None
+        (number, column), none of them a part of another; None if there are more than the limit.
+    """
+    rows = _binding(rows[least > _TOLERANCE] / (least[least > _TOLERANCE, None] - _TOLERANCE))
+    # the column with the widest range comes last, where nothing is tried
+    order = np.argsort(most, kind="stable")
+    rows, most = rows[:, order], most[order]
+    behind = np.cumsum((rows * most)[:, ::-1], axis=1)[:, ::-1]
+    begun, left = np.zeros((1, 0), dtype=np.int64), np.ones((1, len(rows)))
+    for column in range(len(most)):
+        after = behind[:, column + 1] if column + 1 < len(most) else np.zeros(len(rows))
+        first, last = _range(rows[:, column], left, after, int(most[column]))
+        count = (last - first + 1).clip(min=0)
+        if count.sum() > _MOST_BEGUN:
+            return None
+        origin = np.repeat(np.arange(len(begun)), count)
+        number = first[origin] + np.arange(len(origin)) - np.repeat(np.cumsum(count) - count, count)
+        begun = np.column_stack([begun[origin], number])
+        left = left[origin] - number[:, None] * rows[:, column]
+        keep = ~_superfluous(rows[:, : column + 1], begun, left)
+        begun, left = begun[keep], left[keep]
+    return begun[:, np.argsort(order)] if len(begun) <= limit else None
+
+
+def _range(row: Vector, left: Vector, after: Vector, most: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Least and largest number of a column for every beginning; the largest is below the least where none will do."""
+    helps = row > 0
+    largest = np.ceil((left[:, helps] / row[helps]).max(axis=1, initial=0.0) - _WHOLE).clip(max=most)
+    short = left - after
+    least = np.ceil((short[:, helps] / row[helps]).max(axis=1, initial=0.0) - _WHOLE)
+    least[(short[:, ~helps] > _WHOLE).any(axis=1)] = np.inf
+    least[least > most] = most + 1
+    return least.astype(np.int64), largest.astype(np.int64)
+
+
+def _superfluous(rows: Vector, begun: Fleets, left: Vector) -> npt.NDArray[np.bool_]:
+    """Whether one of some column could be taken away from a beginning: all rows that it helps are covered without."""
+    found = np.zeros(len(begun), dtype=bool)
+    for column in range(rows.shape[1]):
+        row = rows[:, column]
+        helps = row > 0
+        found |= (begun[:, column] > 0) & (left[:, helps] + row[helps] <= _WHOLE).all(axis=1)
+    return found
+
+
+def _binding(rows: Vector) -> Vector:
+    """Rows >= 1 without those that another implies."""
+    kept: list[Vector] = []
+    for row in rows[np.argsort(rows.sum(axis=1), kind="stable")]:
+        if not any((row >= other).all() for other in kept):
+            kept.append(row)
+    return np.array(kept).reshape(len(kept), rows.shape[1])

@@ -1,19 +1,19 @@
-"""How many modules of each technology a node can use in a scenario: d_il of paper A, equation (7).
+"""How many modules a node needs of each technology in a scenario, d_il of paper A, and how many it could use, c_il.
 
-What a node needs is what the supply cannot follow. The paper leaves d_il open; the rule is FORMULATION A.3.
+What a node needs is what the supply cannot follow. The paper leaves d_il open, and caps with it what may be sent (7);
+that a technology is capped by what it could do alone is the rule of FORMULATION A.3.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import xarray as xr
 
-from drofcm.core.units import Quantity
 from drofcm.fcm.catalogue import can_absorb, is_storage
 
-__all__ = ["MARGIN", "arrival_time", "imbalance", "requirement", "step_end", "supply_follow_up"]
-
-MARGIN = Quantity("1", (), "modules asked for over the bare need, so that technologies can substitute", lower=1)
+__all__ = ["arrival_time", "imbalance", "requirement", "step_end", "supply_follow_up", "usable"]
 
 _ENERGY_OVER_POWER = 3.0
 """The energy need asks for at most this many times the modules that the power need asks for."""
@@ -71,8 +71,8 @@ def supply_follow_up(data: xr.Dataset) -> xr.DataArray:
     return wanted.copy(data=follow)
 
 
-def requirement(data: xr.Dataset, margin: float = 1.25) -> xr.DataArray:
-    """Modules that each node can use, (scenario, node, fcm), whole numbers.
+def requirement(data: xr.Dataset, margin: float = 1.0) -> xr.DataArray:
+    """Share of every technology in what a node needs, modules, (scenario, node, fcm), whole numbers: d_il.
 
     A surge is shared among all technologies, a drop among those that absorb, in proportion to how much of their power
     is there in time: min(1, ramp T / power) x min(1, T / first arrival). Each technology's modules are the larger of
@@ -85,45 +85,100 @@ def requirement(data: xr.Dataset, margin: float = 1.25) -> xr.DataArray:
     data
         Technologies, events, node data and travel times of the A.1 Dataset.
     margin
-        Factor on the need, at least 1.
+        Factor on the need, at least 1: where ``requirement`` caps what may be sent, room for technologies to
+        substitute each other.
 
     Raises
     ------
     ValueError
         If ``margin`` is below 1.
     """
-    if not margin >= MARGIN.lower:
+    if not margin >= 1:
         raise ValueError(f"requirement_margin must be at least 1, got {margin!r}")
-    follow = supply_follow_up(data)
-    short = {
-        "surge": ((imbalance(data, "shock_high") - follow).clip(min=0), (imbalance(data) - follow).clip(min=0)),
-        "drop": ((follow - imbalance(data, "shock_low")).clip(min=0), (follow - imbalance(data)).clip(min=0)),
-    }
-    storage = is_storage(data)
-    usable = {
-        "surge": data["energy"] * xr.where(storage, data["initial_soc"] * data["eta_discharge"], 1.0),
-        "drop": data["energy"] * xr.where(storage, (1 - data["initial_soc"]) / data["eta_charge"], 1.0),
-    }
-    allowed = {"surge": xr.ones_like(data["absorbs"]), "drop": can_absorb(data)}
-    horizon = float(data["step_length"].sum())
-    arrival = arrival_time(data).min("hub")
     in_time = data["stabilise_within"]
     quick = np.minimum(1, data["ramp"] * in_time / data["power"])
+    arrival = arrival_time(data).min("hub")
     near = xr.where(arrival > in_time, in_time / arrival.where(arrival > 0, 1.0), 1.0)
     modules = []
-    for kind, (extreme, mean) in short.items():
-        weight = quick * near * allowed[kind] * (arrival < horizon) * (usable[kind] > 0)
-        if "placeable" in data:
-            weight = weight * data["placeable"].drop_attrs()
+    for need in _needs(data):
+        weight = quick * near * need.helps
         total = weight.sum("fcm")
         share = weight / total.where(total > 0, 1.0)
-        by_power = share * extreme.max("time") / data["power"]
-        by_energy = share * (mean * data["step_length"]).sum("time") / usable[kind].where(usable[kind] > 0, 1.0)
+        by_power, by_energy = share * need.by_power, share * need.by_energy
         modules.append(np.maximum(by_power, np.minimum(by_energy, _ENERGY_OVER_POWER * by_power)))
-    wanted = margin * np.maximum(*modules)
-    touched = (imbalance(data) != 0).any("time")
-    whole = _largest_remainder(wanted.where(touched, 0.0).transpose("scenario", "node", "fcm", ...))
+    whole = _largest_remainder(_touched(data, margin * np.maximum(*modules)))
     return whole.drop_attrs().assign_attrs(units="modules", margin=margin).rename("requirement")
+
+
+def usable(data: xr.Dataset, required: xr.DataArray) -> xr.DataArray:
+    """Modules of every technology that a node could use if it had no others, (scenario, node, fcm): c_il.
+
+    The larger of the power need and the energy need as `requirement` has them, each met by the technology alone and
+    rounded up, with no margin and no limit of energy over power; never less than what is required of it.
+
+    Parameters
+    ----------
+    data
+        Technologies, events, node data and travel times of the A.1 Dataset.
+    required
+        What `requirement` says.
+    """
+    surge, drop = (need.helps * np.maximum(need.by_power, need.by_energy) for need in _needs(data))
+    whole = np.ceil(_touched(data, xr.DataArray(np.maximum(surge, drop))) - _ROUNDING)
+    at_least = xr.DataArray(np.maximum(whole, required))
+    return at_least.drop_attrs().assign_attrs(units="modules").rename("usable")
+
+
+@dataclass(frozen=True)
+class _Need:
+    """What supply cannot follow of a surge, or of a drop, in modules of each technology by itself."""
+
+    by_power: xr.DataArray
+    by_energy: xr.DataArray
+    helps: xr.DataArray
+    """Whether a module of the technology is of any use, and can be there before the event ends."""
+
+
+def _needs(data: xr.Dataset) -> tuple[_Need, _Need]:
+    """The need of the surge, and that of the drop, over (scenario, node, fcm)."""
+    follow = supply_follow_up(data)
+    storage = is_storage(data)
+    within = arrival_time(data).min("hub") < float(data["step_length"].sum())
+    if "placeable" in data:
+        within = within & (data["placeable"].drop_attrs() == 1)
+    surge = _need(
+        data,
+        extreme=imbalance(data, "shock_high") - follow,
+        mean=imbalance(data) - follow,
+        energy=data["energy"] * xr.where(storage, data["initial_soc"] * data["eta_discharge"], 1.0),
+        helps=within,
+    )
+    drop = _need(
+        data,
+        extreme=follow - imbalance(data, "shock_low"),
+        mean=follow - imbalance(data),
+        energy=data["energy"] * xr.where(storage, (1 - data["initial_soc"]) / data["eta_charge"], 1.0),
+        helps=within & can_absorb(data),
+    )
+    return surge, drop
+
+
+def _need(
+    data: xr.Dataset, *, extreme: xr.DataArray, mean: xr.DataArray, energy: xr.DataArray, helps: xr.DataArray
+) -> _Need:
+    """``energy`` is what a module gives, or takes up, over the event, MWh."""
+    left = mean.clip(min=0)
+    return _Need(
+        by_power=extreme.clip(min=0).max("time") / data["power"],
+        by_energy=(left * data["step_length"]).sum("time") / energy.where(energy > 0, 1.0),
+        helps=helps & (energy > 0),
+    )
+
+
+def _touched(data: xr.Dataset, modules: xr.DataArray) -> xr.DataArray:
+    """Nothing is needed where nothing happens."""
+    touched = (imbalance(data) != 0).any("time")
+    return modules.where(touched, 0.0).transpose("scenario", "node", "fcm", ...)
 
 
 def _largest_remainder(wanted: xr.DataArray) -> xr.DataArray:

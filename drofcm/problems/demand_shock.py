@@ -12,13 +12,14 @@ managing AI/data center demand shocks. arXiv:2601.14665.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import linopy
 import xarray as xr
 from linopy.expressions import LinearExpression
 
-from drofcm.core.errors import raise_if_any
+from drofcm.core.errors import DrofcmWarning, raise_if_any
 from drofcm.dsl.program import TwoStageProgram
 from drofcm.dsl.stage import Stage
 from drofcm.problems.demand_shock_data import check, derive
@@ -42,10 +43,20 @@ def program(data: xr.Dataset, *, checked: bool = False, cover_rows: bool = True)
     ------
     InputError
         With every finding.
+
+    Warns
+    -----
+    DrofcmWarning
+        If nodes have too many minimal fleets to list them: the relaxation is weaker there.
     """
     if not checked:
         raise_if_any(check(data))
-    return TwoStageProgram(derive(data, cover_rows=cover_rows), first_stage=place_modules, recourse=respond)
+    derived = derive(data, cover_rows=cover_rows)
+    left_out, affected = int(derived["fleets_left_out"].sum()), int(derived["affected"].sum())
+    if left_out:
+        what = f"at {left_out} of {affected} nodes of events there are too many minimal fleets to list"
+        warnings.warn(f"{what}; plans and costs are the same, the search is slower", DrofcmWarning, stacklevel=2)
+    return TwoStageProgram(derived, first_stage=place_modules, recourse=respond)
 
 
 def place_modules(m: Stage, data: xr.Dataset) -> LinearExpression:
@@ -60,7 +71,9 @@ def place_modules(m: Stage, data: xr.Dataset) -> LinearExpression:
     m.subject_to("hub_maximum", active.sum("hub") <= data.hub_maximum)
 
     setup = (data.setup_cost * active).sum("hub")
-    transport = (data.transport_cost * data.distance * shipped).sum()
+    # paid once in the life of what travels
+    per_year = data.transport_cost * data.travels / data.life
+    transport = (per_year * data.distance * shipped).sum()
     modules = (data.module_cost * shipped).sum()
     m.record("cost_hub_setup", setup)
     m.record("cost_transport", transport)
@@ -91,13 +104,13 @@ def respond(m: Stage, data: xr.Dataset) -> LinearExpression:
 
 def send(m: Stage, data: xr.Dataset) -> None:
     """Modules from hubs to nodes, and when they arrive: (6) and (7)."""
-    # (7) implies the bound; with it no scenario need be solved to learn that its cost is bounded below
-    sent = m.integer("sent", over="node hub fcm", upper=data.requirement, where=data.sendable)  # x_idl
+    # (2), (3) and (7) imply the bound; with it no scenario need be solved to learn that its cost is bounded below
+    sent = m.integer("sent", over="node hub fcm", upper=data.most_sent, where=data.sendable)  # x_idl
     staged = data.hub_available * m["shipped"].sum("supplier")
     m.subject_to("staged", sent.sum("node") <= staged, where=data.sendable.any("node"))  # (6)
-    m.subject_to("needed", sent.sum("hub") <= data.requirement, where=data.fleet)  # (7)
-    # implied by (3), (6) and (7) with whole hubs, and what makes their relaxation tight
-    m.subject_to("from_open_hub", sent <= data.requirement * data.hub_available * m["hub_active"], where=data.sendable)
+    m.subject_to("needed", sent.sum("hub") <= data.usable, where=data.fleet)  # (7)
+    # implied by (2), (3), (6) and (7) with whole hubs, and what makes their relaxation tight
+    m.subject_to("from_open_hub", sent <= data.most_sent * data.hub_available * m["hub_active"], where=data.sendable)
     arrived = m.nonnegative("arrived", over="node fcm time", where=data.fleet)  # n_ilt
     m.subject_to("arrival", arrived == (data.arrives * sent).sum("hub"), where=data.fleet_in_time)
 
@@ -248,14 +261,13 @@ def event_cost(m: Stage, data: xr.Dataset) -> LinearExpression:
     """(5) with the energy terms that its text names, $ an event; every term is recorded."""
     hours = data.step_length
     over_node = ["node"]
-    missing = (data.shortfall_penalty * (data.requirement - m["sent"].sum("hub"))).sum(["node", "fcm"])
     load_at_risk = (data.critical_load * data.interruption_time).where(data.affected, 0)
     ens = load_at_risk - load_at_risk * m["stabilised"].fillna(0)  # (13)
     delivered = m["discharge"].sum("node") + m["generation"].sum("node") + m["demand_response"].sum("node")
     critical, flexible = (energy_of(m[name], data) for name in ("unserved_critical", "unserved_flexible"))
     surplus = energy_of(m["unabsorbed"], data)
     cost = {
-        "cost_shortfall": missing,
+        "cost_shortfall": shortfall(m, data),
         "cost_interruption": (data.unserved_penalty * ens).sum(over_node),
         "cost_dispatch": (data.dispatch_cost * hours * delivered).sum(["fcm", "time"]),
         "cost_unserved_critical": (data.critical_penalty * critical).sum(over_node),
@@ -269,6 +281,18 @@ def event_cost(m: Stage, data: xr.Dataset) -> LinearExpression:
     m.record("unserved_energy", critical + flexible)
     m.record("unabsorbed_energy", surplus)
     return m.linear("the cost of an event", linopy.merge(list(cost.values())))
+
+
+def shortfall(m: Stage, data: xr.Dataset) -> LinearExpression:
+    """First term of (5): the share of the node's need without modules, or, as printed, what every technology misses."""
+    if data.shortfall_by_technology:
+        missing = data.shortfall_penalty * (data.requirement - m["sent"].sum("hub"))
+        return m.linear("the missing modules", missing.sum(["node", "fcm"]))
+    share = m.nonnegative("missing_share", over="node", upper=1, where=data.lacking)  # m_i
+    met = (data.need_met * m["sent"]).sum(["hub", "fcm"])
+    m.subject_to("missing_share", share + met >= 1, where=data.lacking)
+    need = (data.shortfall_penalty * data.requirement).sum("fcm")
+    return m.linear("the missing share", (need * share).sum("node"))
 
 
 def energy_of(power: LinearExpression | linopy.Variable, data: xr.Dataset) -> LinearExpression:

@@ -125,9 +125,28 @@ def _events(data: xr.Dataset) -> Iterator[Finding]:
         yield Finding(
             "data['node']", f"bus {shorten(missing)} has load and is cut off in some scenario, but is no node", "add it"
         )
-    idle = (data["requirement"] > 0) & ~(imbalance(data) != 0).any("time")
-    if bool(idle.any()):
-        yield Finding("data['requirement']", f"modules are required where nothing happens: {labels_where(idle)}")
+
+
+def _modules(data: xr.Dataset) -> Iterator[Finding]:
+    calm = ~(imbalance(data) != 0).any("time")
+    for name, what in (("requirement", "required"), ("usable", "usable")):
+        idle = (data[name] > 0) & calm
+        if bool(idle.any()):
+            yield Finding(f"data[{name!r}]", f"modules are {what} where nothing happens: {labels_where(idle)}")
+    beyond = data["requirement"] > data["usable"]
+    if bool(beyond.any()):
+        what = f"fewer than required at {labels_where(beyond)}"
+        yield Finding("data['usable']", what, "what a node needs of a technology it can use")
+
+
+def _shortfall(data: xr.Dataset) -> Iterator[Finding]:
+    more = data["usable"] > data["requirement"]
+    if bool(data["shortfall_by_technology"] == 1) and bool(more.any()):
+        yield Finding(
+            "data['usable']",
+            f"more than required at {labels_where(more)}, and modules are missed technology by technology",
+            "what is sent beyond the requirement would pay off: make the two equal",
+        )
 
 
 def _technologies(data: xr.Dataset) -> Iterator[Finding]:
@@ -225,7 +244,9 @@ _RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
     (("probability",), _probabilities),
     (("stabilise_within", "step_length"), _horizon),
     (("hub_forced_in", "hub_forced_out", "hub_minimum", "hub_maximum"), _hubs),
-    (("shock", "shock_high", "shock_low", "base_load", "base_reactive", "energised", "requirement"), _events),
+    (("shock", "shock_high", "shock_low", "base_load", "base_reactive", "energised"), _events),
+    (("shock", "base_load", "energised", "requirement", "usable"), _modules),
+    (("requirement", "usable", "shortfall_by_technology"), _shortfall),
     (("stores", "absorbs", "travels"), _technologies),
     (("v_base", "v_min", "v_max", "monitored_bus"), _voltages),
     (("flow_base", "flow_base_reactive", "rating", "monitored_line"), _flows),

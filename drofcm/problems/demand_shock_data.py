@@ -13,7 +13,7 @@ import xarray as xr
 from drofcm.core.dims import UNCERTAIN
 from drofcm.fcm.catalogue import can_absorb, is_demand_response, is_generator, is_storage
 from drofcm.fcm.fleets import minimal_fleets
-from drofcm.fcm.requirement import arrival_time, imbalance, requirement, step_end
+from drofcm.fcm.requirement import arrival_time, imbalance, requirement, step_end, usable
 from drofcm.network.screening import binding_flow_rows, binding_voltage_rows, polygon
 from drofcm.problems.demand_shock_check import check
 
@@ -24,6 +24,9 @@ SIDES = 12
 
 _ON_TIME = 1e-9
 """Hours by which a module may arrive after a step has begun: rounding of times only."""
+
+_WHOLE = 1e-9
+"""What a quotient may lack of a whole number: rounding only."""
 
 
 def derive(data: xr.Dataset, *, cover_rows: bool = True) -> xr.Dataset:
@@ -41,9 +44,11 @@ def derive(data: xr.Dataset, *, cover_rows: bool = True) -> xr.Dataset:
     -------
     xarray.Dataset
         The data and, besides: ``imbalance``, ``surge`` (its positive part), ``affected`` (nodes of M_s), ``sendable``
-        (where x_idl exists), ``fleet``, ``arrives``, ``supply_limit``, ``surplus_limit`` (M-), ``critical_part`` and
-        ``flexible_part`` of the load, ``after_deadline``, ``ramp_binds``, the kinds of technology, what
-        `drofcm.fcm.fleets.minimal_fleets` finds, and the network rows that can bind.
+        (where x_idl exists), ``most_sent`` (what stock, room and use leave of it), ``fleet``, ``arrives``, ``lacking``
+        (where m_i exists), ``need_met`` (the share of a node's need that a module meets), ``supply_limit``,
+        ``surplus_limit`` (M-), ``critical_part`` and ``flexible_part`` of the load, ``after_deadline``,
+        ``ramp_binds``, the kinds of technology, what `drofcm.fcm.fleets.minimal_fleets` finds, and the network rows
+        that can bind.
     """
     data = data.drop_attrs(deep=True)
     at_node = data[["energised", "base_load", "base_reactive", "tan_phi"]].sel(bus=data.indexes["node"])
@@ -56,12 +61,16 @@ def derive(data: xr.Dataset, *, cover_rows: bool = True) -> xr.Dataset:
     all_steps = xr.ones_like(data["step_length"], dtype=bool)
 
     arrives = arrival_time(data) <= start + _ON_TIME
-    sendable = (data["requirement"] > 0) & arrives.any("time") & affected
+    sendable = (data["usable"] > 0) & arrives.any("time") & affected
     fleet = sendable.any("hub")
+    room = np.floor(data["storage_limit"] / data["footprint"] + _WHOLE)
+    most_sent = xr.DataArray(np.minimum(np.minimum(data["usable"], data["stock"].sum("supplier")), room))
 
     supply_limit = at_node["energised"] * data["supply_headroom"] * all_steps
     follow_limit = at_node["energised"] * np.minimum(data["supply_headroom"], data["supply_ramp"] * end)
-    surplus_limit = (-balance).clip(min=0) + follow_limit + (data["power"] * data["requirement"]).sum("fcm")
+    # modules are not run beyond the largest surge of the node and what the supply follows of it
+    run = np.minimum((data["power"] * data["usable"]).sum("fcm"), surge.max("time") + follow_limit)
+    surplus_limit = (-balance).clip(min=0) + follow_limit + run
     total = (at_node["base_load"] + data["shock"]).clip(min=0)
     band = data["stability_band"]
     cover = 1.0 if cover_rows else 0.0
@@ -72,6 +81,10 @@ def derive(data: xr.Dataset, *, cover_rows: bool = True) -> xr.Dataset:
         affected_in_time=affected & all_steps,
         arrives=arrives,
         sendable=sendable.transpose("scenario", "node", "hub", "fcm"),
+        most_sent=most_sent.transpose("scenario", "node", "hub", "fcm"),
+        shortfall_by_technology=data.get("shortfall_by_technology", xr.DataArray(0)),
+        lacking=(data["requirement"] > 0).any("fcm"),
+        need_met=1 / data["usable"].where(data["usable"] > 0, np.inf),
         fleet=fleet.transpose("scenario", "node", "fcm"),
         fleet_in_time=(fleet & all_steps).transpose("scenario", "node", "fcm", "time"),
         after_deadline=start >= data["stabilise_within"] - _ON_TIME,
@@ -138,7 +151,7 @@ def _withdrawal_box(data: xr.Dataset, follow_limit: xr.DataArray) -> tuple[xr.Da
 
 
 def expected_value(data: xr.Dataset) -> xr.Dataset:
-    """The mean of all events as one scenario, with the requirement computed anew.
+    """The mean of all events as one scenario, with what nodes need and can use computed anew.
 
     The plan for it is the yardstick of the value of the stochastic solution (Birge 1982). Energisation becomes a share:
     it scales loads, supply and withdrawals, whose means it gives. A hub is available where it is so more often than
@@ -153,7 +166,7 @@ def expected_value(data: xr.Dataset) -> xr.Dataset:
     weight = data["probability"]
     mean = data.drop_dims("scenario")
     for name in (*UNCERTAIN, "travel_time"):
-        if name in data and "scenario" in data[name].dims and name != "requirement":
+        if name in data and "scenario" in data[name].dims and name not in ("requirement", "usable"):
             value = (weight * data[name]).sum("scenario").drop_attrs()
             if name == "hub_available":
                 value = (value >= 0.5).astype(data[name].dtype)
@@ -161,8 +174,10 @@ def expected_value(data: xr.Dataset) -> xr.Dataset:
                 value = _usual(data[name], weight)
             mean[name] = value.expand_dims(scenario=[0]).assign_attrs(data[name].attrs)
     mean["probability"] = ("scenario", [1.0], weight.attrs)
-    mean["requirement"] = requirement(mean, float(data["requirement"].attrs.get("margin", 1.25)))
-    return mean
+    mean["requirement"] = requirement(mean, float(data["requirement"].attrs.get("margin", 1.0)))
+    if "shortfall_by_technology" in data and bool(data["shortfall_by_technology"]):
+        return mean.assign(usable=mean["requirement"])
+    return mean.assign(usable=usable(mean, mean["requirement"]))
 
 
 def _usual(times: xr.DataArray, weight: xr.DataArray) -> xr.DataArray:

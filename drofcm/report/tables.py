@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from drofcm.fcm.catalogue import yearly_transport
 from drofcm.report.inputs import DO_NOTHING, FIRST_STAGE_TERMS, NOMINAL_PLAN, RECOURSE_TERMS, ReportInput
 from drofcm.solve.result import Result
 
@@ -213,7 +214,7 @@ def shipments(inputs: ReportInput) -> pd.DataFrame:
     at = {dim: xr.DataArray(table[dim].values, dims="row") for dim in ("supplier", "hub", "fcm")}
     table["modules"] = table["modules"].round().astype(int)
     table["distance"] = data["distance"].sel(supplier=at["supplier"], hub=at["hub"]).values
-    table["cost_transport"] = data["transport_cost"].sel(fcm=at["fcm"]).values * table["distance"] * table["modules"]
+    table["cost_transport"] = yearly_transport(data).sel(fcm=at["fcm"]).values * table["distance"] * table["modules"]
     table["cost_modules"] = data["module_cost"].sel(fcm=at["fcm"]).values * table["modules"]
     return table
 

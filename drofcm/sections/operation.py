@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -34,16 +34,41 @@ class Nodes(Section):
     interruption_h: Hours | None = Field(
         default=None, description="interruption charged when not stabilised; null: as stabilise_within_h"
     )
-    band_mw: Megawatts = Field(default=0.1, description="imbalance that counts as stable")
+    band: Literal["share", "fixed"] = Field(
+        default="share",
+        description="imbalance that counts as stable; share: band_share, at most band_mw; fixed: band_mw",
+    )
+    band_mw: Megawatts = Field(default=0.1, description="the band, or the most of it")
+    band_share: Share = Field(default=0.1, description="the band as a share of base load and data-centre rating")
     critical_share: Share = Field(default=0.6, description="share of base load and data-centre rating served first")
     supply_ramp_mw_h: Annotated[NotNegative, Field(le=LARGEST["MW/h"])] = Field(
         default=2.4, description="how fast the supply of a node follows"
     )
     supply_headroom_mw: Megawatts = Field(default=0.4, description="how far the supply of a node follows")
     feeder_headroom_mw: Megawatts = Field(default=1.2, description="how far it follows, all nodes together")
-    requirement_margin: Annotated[float, Field(ge=1, le=1000)] = Field(
-        default=1.25, description="modules a node can use over what it needs, so that types can substitute"
+    cap: Literal["alone", "share"] = Field(
+        default="alone",
+        description="modules that may be sent of a technology; alone: what the node could use if it had no others; "
+        "share: its share of the need times requirement_margin, and each technology is missed by itself",
     )
+    requirement_margin: Annotated[float, Field(ge=1, le=1000)] = Field(
+        default=1.25, description="cap share: modules over the need, so that technologies can substitute"
+    )
+
+    @property
+    def without_effect(self) -> tuple[str, ...]:
+        """Keys that change nothing beside the others."""
+        unused = {"requirement_margin": self.cap == "alone", "band_share": self.band == "fixed"}
+        return tuple(key for key, idle in unused.items() if idle)
+
+    def rules(self) -> Iterator[Broken]:
+        """Keys without effect."""
+        causes = {"requirement_margin": ("cap", "share"), "band_share": ("band", "share")}
+        for key in self.without_effect:
+            if key in self.model_fields_set:
+                cause, wanted = causes[key]
+                what = f"has no effect with {cause}: {getattr(self, cause)}"
+                yield Broken((key,), what, f"remove it, or write {cause}: {wanted}")
 
 
 class Penalties(Section):

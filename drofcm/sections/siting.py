@@ -65,6 +65,10 @@ class Catalogue(Section):
     name: str = Field(
         default="fcm_2026", min_length=1, description="dataset under datasets/catalogue, or a folder beside this file"
     )
+    life_a: Annotated[Positive, Field(le=LARGEST["a"])] | None = Field(
+        default=None,
+        description="years over which transport is paid, of every module; 1: every year anew; null: of the catalogue",
+    )
     contracts: Annotated[tuple[Contract, ...], Field(strict=False)] = Field(
         default=(), description="stock of technologies that the suppliers layer does not list"
     )

@@ -16,7 +16,7 @@ from drofcm.config import StudyFile
 from drofcm.core.dims import DEMAND_SHOCK_DATA
 from drofcm.core.errors import Finding, raise_if_any
 from drofcm.core.randomness import stream
-from drofcm.fcm.requirement import requirement
+from drofcm.fcm.requirement import requirement, usable
 from drofcm.network.energisation import energised
 from drofcm.network.feeder import Feeder
 from drofcm.network.lindistflow import base_case, sensitivities
@@ -104,7 +104,7 @@ def assemble(study: StudyFile, folder: Path, where: Where = dotted, *, events: x
     ]
     # every part brings the same labels in the same order; "exact" makes a slip an error instead of a gap
     data = xr.merge(parts, join="exact", compat="identical", combine_attrs="override")
-    data = data.assign(requirement=requirement(data, study.nodes.requirement_margin)).transpose(*ORDER)
+    data = data.assign(_modules(study, data)).transpose(*ORDER)
     data.attrs = {"title": study.title or study.name, "seed": study.seed}
     findings = demand_shock_data.check(data)
     raise_if_any(findings)
@@ -257,6 +257,8 @@ def _technologies(study: StudyFile, sources: Sources, nodes: list[str]) -> xr.Da
         "shortfall_penalty"
     )
     bound = [label for label in fcm if label in contract and contract[label].data_centres_only]
+    if study.catalogue.life_a is not None:
+        numbers = numbers.assign(life=_array("life", xr.full_like(numbers["life"], study.catalogue.life_a, float)))
     if bound:
         elsewhere = ~np.isin(nodes, [centre.bus for centre in study.data_centres])
         placeable = np.where(np.isin(fcm, bound)[:, None] & elsewhere, 0, 1).astype(np.int8)
@@ -282,11 +284,11 @@ def _demands(study: StudyFile, base_load: xr.DataArray, nodes: list[str]) -> xr.
     asked, price = study.nodes, study.penalties
     waiting = asked.stabilise_within_h if asked.interruption_h is None else asked.interruption_h
     rating = {centre.bus: centre.rating_mw for centre in study.data_centres}
-    critical = asked.critical_share * (base_load.sel(bus=nodes).values + [rating.get(node, 0.0) for node in nodes])
+    size = base_load.sel(bus=nodes).values + [rating.get(node, 0.0) for node in nodes]
+    band = np.minimum(asked.band_mw, asked.band_share * size) if asked.band == "share" else asked.band_mw
     even = {
         "stabilise_within": asked.stabilise_within_h,
         "interruption_time": waiting,
-        "stability_band": asked.band_mw,
         "unserved_penalty": price.unserved_per_mwh,
         "critical_penalty": price.critical_per_mwh,
         "flexible_penalty": price.flexible_per_mwh,
@@ -297,10 +299,20 @@ def _demands(study: StudyFile, base_load: xr.DataArray, nodes: list[str]) -> xr.
     return xr.Dataset(
         {
             **_even(even, nodes, "node"),
-            "critical_load": _array("critical_load", critical, node=nodes),
+            "critical_load": _array("critical_load", asked.critical_share * size, node=nodes),
+            "stability_band": _array("stability_band", np.broadcast_to(band, size.shape).copy(), node=nodes),
             "feeder_headroom": _array("feeder_headroom", asked.feeder_headroom_mw),
         }
     )
+
+
+def _modules(study: StudyFile, data: xr.Dataset) -> dict[str, xr.DataArray]:
+    """What nodes need of each technology, and what may be sent to them."""
+    by_technology = study.nodes.cap == "share"
+    required = requirement(data, study.nodes.requirement_margin if by_technology else 1.0)
+    cap = required if by_technology else usable(data, required)
+    flag = _array("shortfall_by_technology", np.int8(by_technology))
+    return {"requirement": required, "usable": _array("usable", cap), "shortfall_by_technology": flag}
 
 
 def _network(study: StudyFile, feeder: Feeder, load: xr.Dataset, nodes: list[str]) -> xr.Dataset:

@@ -12,6 +12,7 @@ import xarray as xr
 from drofcm.core.errors import Finding, quoted, raise_if_any
 from drofcm.core.limits import LARGEST
 from drofcm.core.reading import read_rows, whole
+from drofcm.fcm.catalogue import yearly_transport
 from drofcm.problems import demand_shock
 from drofcm.solve.result import Result
 from drofcm.study.ambiguity import ambiguity_set
@@ -103,7 +104,7 @@ def _limit_findings(plan: xr.Dataset, data: xr.Dataset, name: str) -> Iterator[F
     if not low <= count <= high:
         yield Finding(name, f"{count} hubs receive modules, the study asks for {low} to {high}", "open more or fewer")
     if "budget" in data:
-        transport = (data["transport_cost"] * data["distance"] * shipped).sum()
+        transport = (yearly_transport(data) * data["distance"] * shipped).sum()
         spent = float((data["setup_cost"] * active).sum() + transport + (data["module_cost"] * shipped).sum())
         if spent > float(data["budget"]) + 1e-6:
             what = f"costs {spent:,.0f} $/a, the budget is {float(data['budget']):,.0f} $/a"

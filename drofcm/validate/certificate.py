@@ -36,6 +36,7 @@ _FIRST_STAGE = {"hub_active": ("hub",), "shipped": ("supplier", "hub", "fcm")}
 _RECOURSE = {
     "sent": ("scenario", "node", "hub", "fcm"),
     "stabilised": _NODE,
+    "missing_share": _NODE,
     "arrived": _FLEET,
     "charge": _FLEET,
     "discharge": _FLEET,
@@ -240,7 +241,7 @@ def _existence_rows(ledger: Ledger, data: xr.Dataset, recourse: xr.Dataset, full
     absent = recourse.stabilised.isnull()
     ledger.zero_where("nodes without variables are in balance", "A.3", recompute.imbalance(data), absent)
     ledger.zero_where("nodes without variables need no modules", "A.3", data.requirement, absent)
-    useless = ~((data.requirement > 0) & recompute.reaches(data).any("time"))
+    useless = ~((data.usable > 0) & recompute.reaches(data).any("time"))
     ledger.zero_where("modules are sent where they are of use", "A.3", full.sent, useless)
     storage = recompute.is_storage(data)
     for name in ("charge", "discharge", "soc"):
@@ -257,7 +258,13 @@ def _existence_rows(ledger: Ledger, data: xr.Dataset, recourse: xr.Dataset, full
 def _logistics_rows(ledger: Ledger, data: xr.Dataset, plan: xr.Dataset, full: xr.Dataset) -> None:
     staged = data.hub_available * plan.shipped.sum("supplier")
     ledger.at_most("modules staged", "(6)", full.sent.sum("node"), staged)
-    ledger.at_most("modules needed", "(7)", full.sent.sum("hub"), data.requirement)
+    ledger.at_most("modules needed", "(7)", full.sent.sum("hub"), data.usable)
+    if recompute.missed_by_technology(data):
+        return
+    wanting = (data.requirement > 0).any("fcm")
+    short = (1 - recompute.share_of_need(data, full.sent)).where(wanting, 0.0)
+    ledger.at_least("share of the need without modules", "(5)", full.missing_share, short)
+    ledger.at_most("share of the need without modules", "(5)", full.missing_share, 1.0)
 
 
 def _previous(values: xr.DataArray) -> xr.DataArray:
@@ -406,7 +413,7 @@ def report_quantities(data: xr.Dataset, recourse: xr.Dataset) -> xr.Dataset:
     unserved = full.unserved_critical + full.unserved_flexible
     both = np.minimum(full.charge, full.discharge)
     swing = data.power * (1 + recompute.can_absorb(data))
-    rows = (data.requirement > 0) & recompute.reaches(data).any("hub")
+    rows = (data.usable > 0) & recompute.reaches(data).any("hub")
     binding = rows & (data.ramp * step < swing)
     others = {"scenario", "node", "time"}
     quantities = {

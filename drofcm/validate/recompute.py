@@ -23,10 +23,12 @@ __all__ = [
     "is_demand_response",
     "is_generator",
     "is_storage",
+    "missed_by_technology",
     "modules_in_operation",
     "network_change",
     "reaches",
     "risk_by_sorting",
+    "share_of_need",
     "start_of_step",
     "surplus_limit",
     "time_to_stable",
@@ -85,11 +87,32 @@ def imbalance(data: xr.Dataset) -> xr.DataArray:
 
 
 def surplus_limit(data: xr.Dataset) -> xr.DataArray:
-    """Largest drop that can be left unabsorbed M-, MW: (scenario, node, time)."""
+    """Largest drop that can be left unabsorbed M-, MW: (scenario, node, time).
+
+    The drop itself, what the supply may have followed by the end of the step, and what the modules may put on top: all
+    that are usable at full power, but no more than the node's largest surge and that follow-up.
+    """
+    needed = imbalance(data)
     end = data["step_length"].cumsum("time")
     reach: xr.DataArray = np.minimum(data.supply_headroom, data.supply_ramp * end) * base_at_node(data, "energised")
-    modules = (data["power"] * data["requirement"]).sum("fcm")
-    return (-imbalance(data)).clip(min=0.0) + reach + modules
+    at_full_power = (data["power"] * data["usable"]).sum("fcm")
+    largest_surge = needed.clip(min=0.0).max("time")
+    return (-needed).clip(min=0.0) + reach + np.minimum(at_full_power, largest_surge + reach)
+
+
+def missed_by_technology(data: xr.Dataset) -> bool:
+    """Whether (5) counts the missing modules of each technology, as the paper prints it."""
+    return "shortfall_by_technology" in data and bool(data["shortfall_by_technology"] == 1)
+
+
+def share_of_need(data: xr.Dataset, sent: xr.DataArray) -> xr.DataArray:
+    """How much of a node's need is met by the modules sent, each a part of what its technology could use alone.
+
+    Over (scenario, node); may exceed 1.
+    """
+    alone = data["usable"]
+    part = (sent.sum("hub") / alone.where(alone > 0)).fillna(0.0)
+    return part.sum("fcm")
 
 
 def first_stage_terms(data: xr.Dataset, first_stage: xr.Dataset) -> dict[str, xr.DataArray]:
@@ -97,7 +120,7 @@ def first_stage_terms(data: xr.Dataset, first_stage: xr.Dataset) -> dict[str, xr
     shipped = first_stage.shipped
     return {
         "cost_hub_setup": (data.setup_cost * first_stage.hub_active).sum(),
-        "cost_transport": (data.transport_cost * data.distance * shipped).sum(),
+        "cost_transport": (data.travels * data.transport_cost * data.distance * shipped / data.life).sum(),
         "cost_modules": (data.module_cost * shipped).sum(),
     }
 
@@ -120,7 +143,9 @@ def cost_terms(data: xr.Dataset, recourse: xr.Dataset) -> dict[str, xr.DataArray
     step = data.step_length
     energy = energy_terms(data, recourse)
     delivered = recourse.discharge + recourse.generation + recourse.demand_response
-    missing = data.requirement - recourse.sent.sum("hub")
+    missing = data.requirement * recourse.missing_share
+    if missed_by_technology(data):
+        missing = data.requirement - recourse.sent.sum("hub")
     slack = recourse.voltage_slack
     return {
         "cost_shortfall": (data.shortfall_penalty * missing).sum(["node", "fcm"]),

@@ -25,6 +25,7 @@ REACTANCE = {"1-2": 0.006, "2-3": 0.008, "2-4": 0.004}
 
 _CATALOGUE: dict[str, list[float]] = {
     "transport_cost": [6, 8, 1, 8],
+    "life": [4, 5, 3, 8],
     "module_cost": [45e3, 70e3, 7e3, 55e3],
     "footprint": [1, 1.5, 0.1, 2],
     "deployment_time": [0.1, 0.2, 0.0, 0.5],
@@ -94,7 +95,8 @@ def small_data(
         A variable of ``DEMAND_SHOCK_DATA``: a number for all entries, a nested list in the order of the table's
         dimensions, a dict from label to number where it has one dimension, or None to leave it out. The length of
         ``shock`` sets the number of scenarios, that of ``step_length`` the number of steps. ``requirement`` is one
-        module of each technology wherever there is a shock, or a nested list; what the network sees before the event
+        module of each technology wherever there is a shock, or a nested list, and ``usable`` is the requirement unless
+        it is given; what the network sees before the event
         (``v_base``, ``flow_base``, ...) follows from ``base_load`` unless it is given.
     """
     unknown = set(overrides) - set(DEMAND_SHOCK_DATA)
@@ -200,11 +202,12 @@ def _network(data: xr.Dataset, source_voltage: float) -> dict[str, Any]:
 
 
 def _requirement(data: xr.Dataset) -> dict[str, Any]:
-    """One module of each technology per node that is shocked; for a drop, of those that absorb."""
+    """One module of each technology per node that is shocked; for a drop, of those that absorb. No more is usable."""
     if "requirement" in data:
-        return {}
+        return {"usable": data.requirement}
     dark = (1 - data.energised) * data.base_load
     surge = (data.shock > 0).any("time") | (dark.sel(bus=data.node) > 0)
     drop = (data.shock < 0).any("time")
     wanted = surge | (drop & (data.absorbs == 1))
-    return {"requirement": wanted.transpose("scenario", "node", "fcm").astype(float)}
+    modules = wanted.transpose("scenario", "node", "fcm").astype(float)
+    return {"requirement": modules, "usable": modules}

@@ -31,6 +31,7 @@ class Figures:
         self.data = data
         self._tables = {str(name): _table(data[name]) for name in data.data_vars}
         self.has_scenario_travel = "scenario" in data.travel_time.dims
+        self.by_technology = "shortfall_by_technology" in data and float(data.shortfall_by_technology) == 1
         self.nodes = [str(label) for label in data.node.values]
         self.hubs = [str(label) for label in data.hub.values]
         self.fcms = [str(label) for label in data.fcm.values]
@@ -53,6 +54,10 @@ class Figures:
             return "store"
         return "generator" if self("travels", fcm) == 1 else "contract"
 
+    def transport(self, fcm: str) -> float:
+        """$ a module, km and year."""
+        return self("transport_cost", fcm) / self("life", fcm) if self("travels", fcm) == 1 else 0.0
+
     def ready(self, s: int, hub: str, node: str, fcm: str) -> float:
         where = (s, hub, node) if self.has_scenario_travel else (hub, node)
         return self("travels", fcm) * self("travel_time", *where) + self("deployment_time", fcm)
@@ -68,7 +73,7 @@ class Figures:
 def _table(array: xr.DataArray) -> dict[tuple[Any, ...], float]:
     order = [dim for dim in ("scenario", *array.dims) if dim in array.dims]
     array = array.transpose(*dict.fromkeys(order))
-    labels = [[label.item() for label in array[dim].values] for dim in array.dims]
+    labels = [array.indexes[dim].tolist() for dim in array.dims]
     return {
         key: float(value) for key, value in zip(itertools.product(*labels), array.values.ravel().tolist(), strict=True)
     }
@@ -145,14 +150,28 @@ def dispatch(
     solved = lp.solve()
     if solved is None:
         return None
-    fixed = sum(f("shortfall_penalty", fc, i) * f("requirement", s, i, fc) for i in f.nodes for fc in f.fcms) - sum(
-        f("shortfall_penalty", fc, i) * number for (i, _, fc), number in sent
-    )
+    fixed = sum(shortfall(f, s, i, sent) for i in f.nodes)
     fixed += sum(
         f("unserved_penalty", i) * (1 - stabilised[i]) * f("critical_load", i) * f("interruption_time", i) for i in here
     )
     values = {**solved[1], **{("n", *key): float(value) for key, value in n.items()}}
     return solved[0] + fixed, values
+
+
+def missing_share(f: Figures, s: int, node: str, sent: Sent) -> float:
+    """Share of the need of a node that is without modules, where each is a part of what could be used alone."""
+    return max(0.0, 1 - sum(number / f("usable", s, node, fc) for (i, _, fc), number in sent if i == node))
+
+
+def shortfall(f: Figures, s: int, node: str, sent: Sent) -> float:
+    """What missing modules cost at a node, $ an event."""
+    need = {fc: f("requirement", s, node, fc) for fc in f.fcms}
+    if f.by_technology:
+        missing = {fc: need[fc] - sum(x for (i, _, m), x in sent if (i, m) == (node, fc)) for fc in f.fcms}
+    else:
+        share = missing_share(f, s, node, sent)
+        missing = {fc: share * need[fc] for fc in f.fcms}
+    return sum(f("shortfall_penalty", fc, node) * missing[fc] for fc in f.fcms)
 
 
 def _fleets(lp: _LinearProgram, f: Figures, i: str, n: dict[tuple[str, str, int], int]) -> None:
@@ -196,8 +215,10 @@ def _node(lp: _LinearProgram, f: Figures, s: int, i: str, n: dict[tuple[str, str
         dt, needed = f("step_length", t), f.imbalance(s, i, t)
         total = max(f("base_load", i) + f("shock", s, i, t), 0)
         follow = live * f("supply_headroom", i)
-        m_minus = max(-needed, 0) + live * min(f("supply_headroom", i), f("supply_ramp", i) * f.end[t])
-        m_minus += sum(f("power", fc) * f("requirement", s, i, fc) for fc in f.fcms)
+        followed = live * min(f("supply_headroom", i), f("supply_ramp", i) * f.end[t])
+        largest_surge = max(max(f.imbalance(s, i, other), 0) for other in f.times)
+        modules = sum(f("power", fc) * f("usable", s, i, fc) for fc in f.fcms)
+        m_minus = max(-needed, 0) + followed + min(modules, largest_surge + followed)
         m_plus = max(needed, 0)
         if stabilised and f.start[t] >= f("stabilise_within", i) - 1e-9:
             m_plus, m_minus = min(m_plus, band), min(m_minus, band)
@@ -253,12 +274,12 @@ def _network(lp: _LinearProgram, f: Figures, s: int, here: list[str]) -> None:
 
 
 def _sendings(f: Figures, s: int) -> Iterator[Sent]:
-    """Every way to send modules that arrive, within the requirement and what all suppliers have."""
+    """Every way to send modules that arrive, within what is usable and what all suppliers have."""
     cells = []
     for i in f.nodes:
         for fc in f.fcms:
             hubs = [d for d in f.hubs if f.ready(s, d, i, fc) <= f.start[-1] + 1e-9]
-            most = int(min(f("requirement", s, i, fc), sum(f("stock", g, fc) for g in f.suppliers)))
+            most = int(min(f("usable", s, i, fc), sum(f("stock", g, fc) for g in f.suppliers)))
             ways = [
                 tuple(((i, d, fc), x) for d, x in zip(hubs, numbers, strict=True) if x > 0)
                 for numbers in itertools.product(range(most + 1), repeat=len(hubs))
@@ -382,8 +403,6 @@ def _first_stage_cost(f: Figures, active: dict[str, int], shipped: dict[tuple[st
         if room > f("storage_limit", d) * active[d] + 1e-9:
             return None
     cost = sum(f("setup_cost", d) * active[d] for d in f.hubs)
-    cost += sum(
-        (f("transport_cost", fc) * f("distance", g, d) + f("module_cost", fc)) * x for (g, d, fc), x in shipped.items()
-    )
+    cost += sum((f.transport(fc) * f("distance", g, d) + f("module_cost", fc)) * x for (g, d, fc), x in shipped.items())
     limit = f("budget") if "budget" in f.data else math.inf
     return cost if cost <= limit + 1e-9 else None

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from cases.enumeration import Figures, Optimum, dispatch
+from cases.enumeration import Figures, Optimum, dispatch, missing_share, shortfall
 
 _FLEET = ("scenario", "node", "fcm", "time")
 _NODE_TIME = ("scenario", "node", "time")
 _DIMS = {
     "sent": ("scenario", "node", "hub", "fcm"),
     "stabilised": ("scenario", "node"),
+    "missing_share": ("scenario", "node"),
     **dict.fromkeys(("arrived", "charge", "discharge", "soc", "generation", "demand_response"), _FLEET),
     **dict.fromkeys(("supply_follow", "unserved_critical", "unserved_flexible", "unabsorbed"), _NODE_TIME),
     "voltage_slack": ("scenario", "bus", "time"),
@@ -71,9 +72,11 @@ def _fill(recourse: xr.Dataset, f: Figures, s: int, sent: Any, stabilised: dict[
     assert solved is not None
     for i in f.concerned(s):
         recourse.stabilised.loc[s, i] = stabilised[i]
+        if any(f("requirement", s, i, fc) > 0 for fc in f.fcms) and not f.by_technology:
+            recourse.missing_share.loc[s, i] = missing_share(f, s, i, sent)
         for d in f.hubs:
             for fc in f.fcms:
-                if f("requirement", s, i, fc) > 0 and f.ready(s, d, i, fc) <= f.start[-1] + 1e-9:
+                if f("usable", s, i, fc) > 0 and f.ready(s, d, i, fc) <= f.start[-1] + 1e-9:
                     recourse.sent.loc[s, i, d, fc] = 0
     for (i, d, fc), x in sent:
         recourse.sent.loc[s, i, d, fc] = x
@@ -88,7 +91,7 @@ def _terms(f: Figures, optimum: Optimum, recourse: xr.Dataset) -> dict[str, xr.D
     terms = {
         "cost_hub_setup": xr.DataArray(float(sum(f("setup_cost", d) * z for d, z in optimum.active.items()))),
         "cost_transport": xr.DataArray(
-            float(sum(f("transport_cost", fc) * f("distance", g, d) * x for (g, d, fc), x in shipped))
+            float(sum(f.transport(fc) * f("distance", g, d) * x for (g, d, fc), x in shipped))
         ),
         "cost_modules": xr.DataArray(float(sum(f("module_cost", fc) * x for (_, _, fc), x in shipped))),
     }
@@ -102,9 +105,7 @@ def _terms(f: Figures, optimum: Optimum, recourse: xr.Dataset) -> dict[str, xr.D
             missed = 1 - float(recourse.stabilised.fillna(1.0).sel(scenario=s, node=i))
             terms["ens"].loc[s, i] = missed * f("critical_load", i) * f("interruption_time", i)
             terms["cost_interruption"].loc[s] += f("unserved_penalty", i) * float(terms["ens"].loc[s, i])
-            for fc in f.fcms:
-                short = f("requirement", s, i, fc) - float(r["sent"].loc[s, i, :, fc].sum())
-                terms["cost_shortfall"].loc[s] += f("shortfall_penalty", fc, i) * short
+            terms["cost_shortfall"].loc[s] += shortfall(f, s, i, optimum.recourse[s][1])
             for t in f.times:
                 _step_terms(f, terms, r, s, i, t)
         for b in f.buses:

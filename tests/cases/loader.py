@@ -11,7 +11,10 @@ from cases.builder import small_data
 from ruamel.yaml import YAML
 
 FOLDER = Path(__file__).parent
-BY_HAND = ("drop_raises_voltage", "two_waves", "bus_cut_off", "capacitor_cut_off", "supply_follows", "swing")
+BY_HAND = (
+    *("drop_raises_voltage", "two_waves", "bus_cut_off", "capacitor_cut_off", "supply_follows", "swing"),
+    "missing_modules",
+)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """A store that does not absorb takes nothing from the feeder, with and without rows that only tighten.
 
 The case ``drop_raises_voltage`` with a battery that cannot take up the drop: staged, it saves its shortfall of 300 $
-and nothing else, so 19,400 + 480 + 1,500 $ of the case's README are left, and it costs 340 $/a. The best plan has none.
+and nothing else, so 19,400 + 480 + 1,500 $ of the case's README are left, and it costs 310 $/a. The best plan has none.
 """
 
 from __future__ import annotations

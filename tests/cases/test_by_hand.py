@@ -64,6 +64,13 @@ def _check_swing(found: Solution) -> None:
     assert at_node.stabilised == 1
 
 
+def _check_missing_modules(found: Solution) -> None:
+    assert float(found.recourse.missing_share.sel(scenario=0, node="3")) == pytest.approx(0.5)
+    assert found.recourse.missing_share.sel(node="4").isnull().all()
+    assert float(found.terms.cost_shortfall.sel(scenario=0)) == pytest.approx(350)
+    assert float(found.terms.cost_transport) == pytest.approx(10)
+
+
 _CHECKS = {
     "drop_raises_voltage": _check_drop_raises_voltage,
     "two_waves": _check_two_waves,
@@ -71,6 +78,7 @@ _CHECKS = {
     "capacitor_cut_off": _check_capacitor_cut_off,
     "supply_follows": _check_supply_follows,
     "swing": _check_swing,
+    "missing_modules": _check_missing_modules,
 }
 
 
@@ -99,3 +107,13 @@ def test_voltage_slack_is_paid_where_no_module_absorbs_the_drop() -> None:
     assert slack.sel(bus="3").values == pytest.approx([0.0097] * 3, abs=1e-7)
     assert float(slack.drop_sel(bus="3").sum()) == pytest.approx(0, abs=1e-9)
     assert float(found.terms.cost_voltage_slack.sel(scenario=0)) == pytest.approx(19400, rel=1e-5)
+
+
+def test_modules_are_missed_technology_by_technology_where_the_data_say_so() -> None:
+    """As (5) and (7) are printed."""
+    case = load_case("missing_modules", usable=[[[1, 1], [0, 0]]], shortfall_by_technology=1)
+    found = solve_and_certify(case.data, case.risk)
+    assert found.objective == pytest.approx(case.expected["objective_by_technology"], rel=1e-9)
+    assert Enumeration(case.data).optimum(case.risk).objective == pytest.approx(found.objective, rel=1e-9)
+    assert "missing_share" not in found.recourse or found.recourse.missing_share.isnull().all()
+    assert float(found.terms.cost_shortfall.sel(scenario=0)) == pytest.approx(400)

@@ -66,6 +66,18 @@ MISTAKES: dict[str, tuple[Change, str]] = {
         lambda data: put("energised", 0, scenario=1, bus="2")(put("base_reactive", -0.1, bus="2")(data)),
         "['node']: bus 2 has load and is cut off in some scenario, but is no node",
     ),
+    "required and not usable": (
+        put("usable", 0, scenario=0, node="3", fcm="battery"),
+        "['usable']: fewer than required at scenario=0, node=3, fcm=battery",
+    ),
+    "usable where nothing happens": (
+        put("usable", 1, scenario=0, node="4", fcm="battery"),
+        "['usable']: modules are usable where nothing happens: scenario=0, node=4, fcm=battery",
+    ),
+    "more than is missed": (
+        lambda data: data.assign(shortfall_by_technology=((), 1, {"units": "1"})),
+        "['usable']: more than required at scenario=2, node=3, fcm=battery",
+    ),
     "hubs": (put("hub_minimum", 3), "['hub_minimum']: 3 hubs at least and 2 at most contradict each other"),
     "sponge": (put("absorbs", 1, fcm="generator"), "['absorbs']: absorbs without being a store: fcm=generator"),
     "voltage": (put("v_base", 0.85, bus="4"), "['v_base']: 1 buses violate their limits before the event"),

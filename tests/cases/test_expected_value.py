@@ -9,6 +9,7 @@ from cases.enumeration import Enumeration
 from cases.loader import load_case
 from cases.model import measure
 
+from drofcm.fcm.requirement import usable
 from drofcm.problems import demand_shock
 from drofcm.problems.demand_shock_data import derive, expected_value
 
@@ -59,6 +60,13 @@ def test_load_is_critical_or_flexible_and_covers_the_surge(data: xr.Dataset) -> 
         alive = events.energised.sel(bus=events.node).drop_vars("bus")
         most = (alive * events.supply_headroom).broadcast_like(derived.supply_limit)
         xr.testing.assert_allclose(derived.supply_limit, most.transpose(*derived.supply_limit.dims))
+
+
+def test_what_is_usable_is_that_of_the_mean_event(data: xr.Dataset) -> None:
+    mean = expected_value(data)
+    xr.testing.assert_equal(mean.usable, usable(mean, mean.requirement))
+    printed = expected_value(data.assign(shortfall_by_technology=1, usable=data.requirement))
+    xr.testing.assert_equal(printed.usable, printed.requirement)
 
 
 def test_optimum_is_the_enumerated_one(data: xr.Dataset) -> None:

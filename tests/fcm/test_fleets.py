@@ -14,7 +14,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
-from drofcm.fcm.fleets import minimal_fleets
+from drofcm.fcm.fleets import minimal_fleets, smallest_covers
 
 STEP = [0.5, 0.5, 1.0]
 BAND = 0.05
@@ -30,7 +30,7 @@ def case(imbalance: list[float], **changes: Any) -> xr.Dataset:
             "supply_ramp": ("node", [10.0]),
             "supply_headroom": ("node", [0.2]),
             "step_length": ("time", STEP),
-            "requirement": (("scenario", "node", "fcm"), [[[3.0, 1.0, 3.0]]]),
+            "usable": (("scenario", "node", "fcm"), [[[3.0, 1.0, 3.0]]]),
             "stock": (("supplier", "fcm"), [[9.0, 9.0, 9.0]]),
             "power": ("fcm", [0.5, 0.8, 0.1]),
             "energy": ("fcm", [2.0, 4.0, 1.0]),
@@ -75,7 +75,7 @@ def test_energy_decides_when_power_is_ample() -> None:
 
 def test_what_a_store_takes_up_before_counts() -> None:
     # the need of 0.6 MWh less 0.1 MWh that the supply can charge in the first half hour, and 0.25 MWh of a drop
-    stores_only = {"requirement": [9.0, 0.0, 0.0], "power": [9.0, 9.0, 9.0], "energy": [0.5, 4.0, 1.0]}
+    stores_only = {"usable": [9.0, 0.0, 0.0], "power": [9.0, 9.0, 9.0], "energy": [0.5, 4.0, 1.0]}
     assert found(case([0.65, 0.65, 0.65], **stores_only)) == {(4, 0, 0)}  # 0.5 / 0.15, and 0.6 / 0.25 when full
     assert found(case([-0.5, 0.65, 0.65], **stores_only)) == {(3, 0, 0)}  # 0.25 / 0.15, and 0.6 / 0.25 when full
 
@@ -163,7 +163,7 @@ def can_be_stabilised(data: xr.Dataset, fleet: npt.NDArray[np.int64]) -> bool:
 def test_whatever_can_be_stabilised_has_a_minimal_fleet(
     imbalance: list[float], energy: list[float], initial_soc: float
 ) -> None:
-    data = case(imbalance, energy=energy, initial_soc=[initial_soc, 0, 0], requirement=[2.0, 1.0, 2.0])
+    data = case(imbalance, energy=energy, initial_soc=[initial_soc, 0, 0], usable=[2.0, 1.0, 2.0])
     minimal = found(data)
     for fleet in product(range(3), range(2), range(3)):
         counts = np.array(fleet)
@@ -176,3 +176,47 @@ def test_the_program_of_the_test_knows_what_is_enough() -> None:
     surge = case([0, 0.95, 0], energy=9.0)
     assert can_be_stabilised(surge, np.array([2, 0, 0]))
     assert not can_be_stabilised(surge, np.array([1, 0, 1]))
+
+
+# ---- the minimal ones, whatever they are to cover -------------------------------------------------------------------
+
+
+def tried_out(rows: npt.NDArray[np.float64], least: npt.NDArray[np.float64], most: list[int]) -> set[tuple[int, ...]]:
+    """By trying every number of every column."""
+    enough = {n for n in product(*(range(top + 1) for top in most)) if (rows @ np.array(n) >= least - 1e-9).all()}
+    return {n for n in enough if not any(tuple(np.subtract(n, one)) in enough for one in np.eye(len(most), dtype=int))}
+
+
+@settings(max_examples=200, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@given(seed=st.integers(0, 2**32 - 1), count=st.integers(1, 6), columns=st.integers(1, 4))
+def test_smallest_covers_are_those_that_trying_finds(seed: int, count: int, columns: int) -> None:
+    rng = np.random.default_rng(seed)
+    rows = rng.integers(0, 6, (count, columns)) * rng.choice([0.1, 0.25, 1.0])
+    least = rng.integers(0, 12, count) * 0.25
+    most = rng.integers(0, 6, columns)
+    found = smallest_covers(rows, least, most, limit=10_000)
+    assert found is not None
+    assert sorted(map(tuple, found.tolist())) == sorted(tried_out(rows, least, most.tolist()))
+
+
+def test_nothing_to_cover_takes_nothing() -> None:
+    found = smallest_covers(np.ones((1, 2)), np.zeros(1), np.array([3, 3]), limit=10)
+    assert found is not None
+    assert found.tolist() == [[0, 0]]
+
+
+def test_ranges_that_could_not_be_looked_through_give_few_covers() -> None:
+    """A trillion fleets lie in the ranges; ten modules of one kind, or of another, are all that it takes."""
+    rows, most = 0.1 * np.eye(1, 6).repeat(2, axis=0), np.full(6, 100)
+    rows[1] = [0.1, 1.0, 0, 0, 0, 0]
+    found = smallest_covers(rows, np.array([0.0, 1.0]), most, limit=10)
+    assert found is not None
+    assert sorted(map(tuple, found.tolist())) == [(0, 1, 0, 0, 0, 0), (10, 0, 0, 0, 0, 0)]
+
+
+def test_more_covers_than_the_limit_are_none_at_all() -> None:
+    rows, least, most = np.ones((1, 3)), np.array([3.0]), np.array([3, 3, 3])
+    every = smallest_covers(rows, least, most, limit=10)
+    assert every is not None
+    assert len(every) == 10  # three of three kinds
+    assert smallest_covers(rows, least, most, limit=9) is None

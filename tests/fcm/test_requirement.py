@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 from fcm.technologies import FCM, TECHNOLOGIES, changed
 
-from drofcm.fcm.requirement import imbalance, requirement, supply_follow_up
+from drofcm.fcm.requirement import imbalance, requirement, supply_follow_up, usable
 
 STEP = [0.25, 0.25, 0.5, 1.0]
 
@@ -204,3 +204,58 @@ def test_result_is_labelled() -> None:
     assert result.dims == ("scenario", "node", "fcm")
     assert result.name == "requirement"
     assert result.attrs == {"units": "modules", "margin": 1.25}
+
+
+# ---- what could be used alone ---------------------------------------------------------------------------------------
+
+
+def alone(data: xr.Dataset, required: list[float] | None = None) -> list[float]:
+    least = xr.DataArray(required or [0.0] * len(FCM), dims="fcm", coords={"fcm": FCM})
+    return usable(data, least).squeeze(["scenario", "node"], drop=True).sel(fcm=FCM).values.tolist()
+
+
+def test_usable_is_the_whole_need_of_each_technology() -> None:
+    """Missing are at most 1.0 MW, and 1.125 MWh (see `test_surge_by_energy`).
+
+    Battery: 1.125 / 0.3 = 3.75; generator: 1.0 / 1.0; demand response: 1.0 / 0.1.
+    """
+    assert alone(case([1.25, 1.0, 1.0, 1.0])) == [4, 1, 10]
+
+
+def test_usable_by_energy_is_not_limited_by_power() -> None:
+    """A battery of 0.1 MWh gives 0.03 MWh: 1.125 / 0.03 = 37.5, nineteen times what its power asks for."""
+    assert alone(case([1.25, 1.0, 1.0, 1.0], energy=[0.1, 8.0, 0.3])) == [38, 1, 10]
+
+
+def test_usable_in_a_drop_is_what_absorbs() -> None:
+    """0.7 MW / 0.5 = 1.4 by power, 0.5375 MWh into 0.5 MWh by energy (see `test_drop_asks_only_for_what_absorbs`)."""
+    assert alone(case([-0.95, -0.95, -0.8, -0.6])) == [2, 0, 0]
+
+
+def test_slow_and_late_technologies_are_usable_all_the_same() -> None:
+    """What weighs little in the share counts in full alone; what comes after the event, or not to this node, never."""
+    surge = [1.25, 1.0, 1.0, 1.0]
+    assert alone(case(surge, ramp=[0.01, 0.01, 0.01], deployment_time=[1.0, 1.0, 1.0])) == [4, 1, 10]
+    assert alone(case(surge, deployment_time=[0.1, 3.0, 0.05])) == [4, 0, 10]
+    elsewhere = case(surge).assign(placeable=(("fcm", "node"), [[1], [1], [0]]))
+    assert alone(elsewhere) == [4, 1, 0]
+
+
+def test_usable_is_never_less_than_required() -> None:
+    assert alone(case([1.25, 1.0, 1.0, 1.0]), [5.0, 1.0, 2.0]) == [5, 1, 10]
+
+
+def test_nothing_is_usable_where_nothing_happens() -> None:
+    assert alone(case([0.0] * 4)) == [0, 0, 0]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_another_technology_takes_nothing_from_what_is_usable(seed: int) -> None:
+    """Shares shrink when a technology is added; what each could do alone does not."""
+    rng = np.random.default_rng(seed)
+    data = case(rng.uniform(-1, 1.5, 4).tolist())
+    few = data.sel(fcm=FCM[:2])
+    none = xr.zeros_like(data["power"])
+    every, less = usable(data, none), usable(few, none.sel(fcm=FCM[:2]))
+    xr.testing.assert_equal(every.sel(fcm=FCM[:2]), less)
+    assert bool((every >= requirement(data)).all())

@@ -77,6 +77,7 @@ def make_data() -> xr.Dataset:
         "stock": [[4, 2, 12, 2], [4, 2, 0, 2]], "travel_time": np.full((3, 4), 0.15), "step_length": STEP,
         "shock": shock, "shock_high": np.maximum(shock, 0), "shock_low": np.minimum(shock, 0),
         "requirement": np.where(np.abs(shock).sum(2) > 0, 15, 0)[:, :, None] * np.ones(4),
+        "usable": np.where(np.abs(shock).sum(2) > 0, 15, 0)[:, :, None] * np.ones(4), "life": [16, 8, 3, 20],
         "energised": energised, "event_rate": 60,
         "probability": [0.25, 0.2, 0.2, 0.15, 0.15, 0.05], "stabilise_within": [0.5] * 4,
         "interruption_time": [0.5] * 4,
@@ -177,6 +178,7 @@ def _recourse(data: xr.Dataset, held: xr.DataArray) -> xr.Dataset:
     variables = {
         "sent": (("scenario", "node", "hub", "fcm"), sent),
         "stabilised": (("scenario", "node"), np.where(touched, ~late.any(2), np.nan)),
+        "missing_share": (("scenario", "node"), np.where(touched, np.maximum(1 - modules.sum(2) / 15, 0), np.nan)),
         "charge": (fleet, np.where(stores, charge, np.nan)),
         "discharge": (fleet, np.where(stores, out, np.nan)),
         "supply_follow": (per_node, follow),
@@ -196,11 +198,11 @@ def _terms(data: xr.Dataset, ship: xr.DataArray, held: xr.DataArray, recourse: x
 
     out = energy("discharge") + energy("generation") + energy("demand_response")
     ens = (1 - recourse["stabilised"].fillna(1)) * data["critical_load"] * data["interruption_time"]
-    missing = (data["requirement"] - recourse["sent"].sum("hub")) * data["shortfall_penalty"]
+    missing = data["requirement"] * recourse["missing_share"].fillna(0) * data["shortfall_penalty"]
     unserved = energy("unserved_critical") + energy("unserved_flexible")
     terms = {
         "cost_hub_setup": (data["setup_cost"] * (held.sum("fcm") > 0)).sum(),
-        "cost_transport": (ship * data["transport_cost"] * data["distance"]).sum(),
+        "cost_transport": (ship * data["travels"] * data["transport_cost"] / data["life"] * data["distance"]).sum(),
         "cost_modules": (ship * data["module_cost"]).sum(),
         "cost_shortfall": missing.sum(["node", "fcm"]),
         "cost_interruption": (ens * data["unserved_penalty"]).sum("node"),

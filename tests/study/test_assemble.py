@@ -60,6 +60,55 @@ def test_critical_load_is_a_share_of_base_load_and_rating(assembly: Assembly) ->
     assert float(critical.sel(node="31")) == pytest.approx(0.6 * 0.150)
 
 
+def test_the_band_is_a_share_of_the_node_and_no_more_than_a_tenth_of_a_megawatt(assembly: Assembly) -> None:
+    # 0.1 x (0.82 + 2.0) MW is beyond the 0.1 MW; 0.1 x 0.150 MW at bus 31 is not
+    band = assembly.data["stability_band"]
+    assert float(band.sel(node="24")) == 0.1
+    assert float(band.sel(node="31")) == pytest.approx(0.015)
+    fixed = assembled(band="fixed")
+    assert (fixed["stability_band"] == 0.1).all()
+    narrow = assembled(band_share=0.01)["stability_band"]
+    assert float(narrow.sel(node="24")) == pytest.approx(0.0282)
+
+
+def test_what_may_be_sent_is_what_a_technology_can_do_alone(assembly: Assembly) -> None:
+    data = assembly.data
+    assert int(data["shortfall_by_technology"]) == 0
+    assert data["requirement"].attrs["margin"] == 1
+    assert bool((data["usable"] >= data["requirement"]).all())
+    # bus 31 is cut off with 0.15 MW for 8 h: 1.2 MWh, of which a battery of 1 MWh brings 0.75 x 0.92
+    dark = data.sel(scenario=data["energised"].sel(bus="31") == 0).isel(scenario=0)
+    usable = dark["usable"].sel(node="31")
+    assert usable.to_series().to_dict() == {"battery": 2, "generator": 1, "demand_response": 6, "long_duration": 1}
+
+
+def test_the_letter_of_the_paper_caps_at_the_share_of_the_need() -> None:
+    printed = assembled(cap="share", requirement_margin=1.5)
+    assert int(printed["shortfall_by_technology"]) == 1
+    assert printed["requirement"].attrs["margin"] == 1.5
+    assert bool((printed["usable"] == printed["requirement"]).all())
+
+
+def test_transport_is_paid_over_the_life_of_the_catalogue_unless_the_study_says_another(assembly: Assembly) -> None:
+    assert assembly.data["life"].to_series().to_dict() == {
+        "battery": 16,
+        "generator": 15,
+        "demand_response": 3,
+        "long_duration": 20,
+    }
+    every_year = assemble(StudyFile.model_validate({**plain(), "catalogue": {"life_a": 1.0}}), Path()).data
+    assert (every_year["life"] == 1).all()
+    assert every_year["life"].attrs["units"] == "a"
+
+
+def assembled(**nodes: object) -> xr.Dataset:
+    """A few events that put out line 30-31, with these keys of the section nodes."""
+    events = {"scenarios": 4, "shares": {"surge": 0.5, "training": 0.0, "drop": 0.0, "fault": 0.5}}
+    centres = [{"bus": "24", "rating_mw": 2.0, "running_mw": 0.4}]
+    study = {**plain(), "data_centres": centres, "events": {**events, "fault_lines": ["30-31"]}, "nodes": nodes}
+    return assemble(StudyFile.model_validate(study), Path()).data
+
+
 def test_nodes_are_data_centres_and_loads_that_are_cut_off(assembly: Assembly) -> None:
     # behind line 30-31 lie buses 31, 32 and 33, all with load
     assert list(assembly.data["node"].values) == ["4", "24", "31", "32", "33"]
@@ -231,8 +280,9 @@ def test_contracts_of_data_centres_serve_data_centres_only(tmp_path: Path) -> No
     assert needed.sel(fcm="ups", node=["31", "32", "33"]).sum() == 0
     assert needed.sel(fcm="ups", node="4") > 0
     assert needed.sel(fcm="workload_shifting", node=["31", "32", "33"]).sum() > 0
-    mean = expected_value(data)["requirement"]
-    assert float(mean.sel(fcm="ups", node=["31", "32", "33"]).sum()) == 0
+    mean = expected_value(data)
+    for name in ("requirement", "usable"):
+        assert float(mean[name].sel(fcm="ups", node=["31", "32", "33"]).sum()) == 0
 
 
 def test_a_matrix_takes_the_place_of_shares(tmp_path: Path) -> None:
@@ -272,7 +322,9 @@ def test_the_data_of_the_main_study_are_what_they_were(root: Path) -> None:
     """Its proven interval holds for these data and no others: streams and draws must never change."""
     folder = root / "studies" / "01_demand_shock_ieee33"
     data = assemble(load_study(folder / "study.yaml"), folder).data
-    drawn = data[["shock", "shock_high", "shock_low", "energised", "hub_available", "requirement", "probability"]]
+    drawn = data[
+        ["shock", "shock_high", "shock_low", "energised", "hub_available", "requirement", "usable", "probability"]
+    ]
     assert digest_data(drawn) == MAIN_STUDY
     assert "embedded_generation" not in data
     assert "placeable" not in data

@@ -69,11 +69,20 @@ def reference(name: str, first_stage: tuple[tuple[str, Any], ...] = ()) -> Refer
     return Reference(case.data, case.risk, found.objective)
 
 
+@cache
+def as_printed() -> Reference:
+    """Modules are missed technology by technology."""
+    case = load_case("missing_modules", usable=[[[1, 1], [0, 0]]], shortfall_by_technology=1)
+    return Reference(case.data, case.risk, Enumeration(case.data).optimum(case.risk).objective)
+
+
 def references(mutant: Mutant) -> Iterator[Reference]:
     """The cases on which a mutant is tried, the most telling first."""
     if mutant.function == "place_modules":
         yield reference("stress", (("hub_forced_out", (1.0, 0.0)),))
         yield reference("stress", (("budget", 2000.0),))
+    if mutant.function == "shortfall":
+        yield as_printed()
     for name in ("stress", "enumerated", *BY_HAND):
         yield reference(name)
 
