@@ -22,6 +22,7 @@ from drofcm.core.errors import raise_if_any
 from drofcm.dsl.program import TwoStageProgram
 from drofcm.dsl.stage import Stage
 from drofcm.problems.demand_shock_data import check, derive
+from drofcm.problems.demand_shock_dispatch import serve_early_and_steadily
 
 __all__ = ["place_modules", "program", "respond"]
 
@@ -45,7 +46,12 @@ def program(data: xr.Dataset, *, checked: bool = False, cover_rows: bool = True)
     """
     if not checked:
         raise_if_any(check(data))
-    return TwoStageProgram(derive(data, cover_rows=cover_rows), first_stage=place_modules, recourse=respond)
+    return TwoStageProgram(
+        derive(data, cover_rows=cover_rows),
+        first_stage=place_modules,
+        recourse=respond,
+        preference=serve_early_and_steadily,
+    )
 
 
 def place_modules(m: Stage, data: xr.Dataset) -> LinearExpression:
