@@ -75,10 +75,7 @@ class Preference:
             cls(
                 function,
                 data.isel({SCENARIO: some}),
-                {
-                    name: at if name in names else at.isel({SCENARIO: some})
-                    for name, at in blocks.variables.items()
-                },
+                {name: at if name in names else at.isel({SCENARIO: some}) for name, at in blocks.variables.items()},
                 names,
                 begins[some.start : some.stop + 1],
                 lower,

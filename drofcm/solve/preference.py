@@ -97,8 +97,9 @@ def preferred(
         wishes = [own.wish for own in asked if own.wish is not None]
         try:
             answers = iter(spread(grant, wishes, client, workers))
-        except LostError as error:
-            return as_it_came(result, wanted, str(error))
+        except LostError:
+            client, workers = None, 1
+            answers = iter(spread(grant, wishes, client, workers))
         chosen += [own.answered(answers) for own in asked]
     columns = [
         old if own.columns is None else own.columns[: len(old)] for old, own in zip(recourse, chosen, strict=True)
