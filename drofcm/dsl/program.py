@@ -562,6 +562,8 @@ def solve(problem: TwoStageProgram | TwoStageBlocks, **settings: Any) -> Result:
             f"solve: a TwoStageProgram or TwoStageBlocks is needed, got {type(problem).__name__} (a linopy.Model has a "
             "solve() of its own)"
         )
+    # matrices have no preference
+    settings.pop("preferred", None)
     unknown = {name: value for name, value in settings.items() if name not in _SETTINGS}
     if unknown:
         raise unexpected("solve", unknown)
