@@ -30,7 +30,7 @@ __all__ = ["Wanted", "as_it_came", "preferred"]
 Vector = npt.NDArray[np.float64]
 
 _FEW = 64
-"""Scenarios up to which starting processes takes longer than what they save."""
+"""Scenarios up to which starting processes, or sending matrices, takes longer than what others save."""
 
 _BATCH = 200
 """Scenarios whose matrices are in memory a second time."""
@@ -76,8 +76,8 @@ def preferred(
     result
         Of the program.
     client, workers
-        Where scenarios are looked at: on the cluster of a `dask.distributed.Client`, or in local processes; 1 stays in
-        this one, None takes as many as there are cores if there are more than a few scenarios.
+        Where scenarios are looked at if there are more than a few: on the cluster of a `dask.distributed.Client`, or in
+        local processes; 1 stays in this one, None takes as many as there are cores.
 
     Returns
     -------
@@ -88,8 +88,8 @@ def preferred(
     """
     x, recourse = blocks.first_stage_columns(result.first_stage), _recourse_columns(blocks, result.recourse)
     cost = result.recourse_cost.values
-    if client is None and workers is None and len(wanted) <= _FEW:
-        workers = 1
+    if len(wanted) <= _FEW:
+        client, workers = None, 1
     chosen: list[Chosen] = []
     for begin in range(0, len(wanted), _BATCH):
         some = range(begin, min(begin + _BATCH, len(wanted)))

@@ -122,19 +122,22 @@ def test_a_search_ends_with_the_same_plan_cost_and_bounds(method: Any, tmp_path:
     assert again.provenance["preference"] == {"expressions": 2, "kept": {}}
 
 
-def test_every_place_chooses_the_same(client: Any) -> None:
+def test_every_place_chooses_the_same(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     program = store(11, scenarios=9)
-    plan = xr.Dataset({"built": 2.0})
-    here = program.evaluate(plan, workers=1)
-    for place in ({"workers": 2}, {"client": client}):
-        there = program.on(program.data).evaluate(plan, **place)
+    plain = program.evaluate(xr.Dataset({"built": 2.0}), preferred=False)
+    blocks, wanted = program.blocks(), program._wishes(program.blocks(), None)
+    here = preferred(blocks, wanted, plain, workers=1)
+    monkeypatch.setattr(choice, "_FEW", 1)
+    beside = preferred(blocks, wanted, plain, workers=2)
+    afar = preferred(blocks, program.on(program.data)._wishes(blocks, client), plain, client)
+    for there in (beside, afar):
         xr.testing.assert_identical(there.recourse, here.recourse)
         xr.testing.assert_identical(there.terms, here.terms)
 
 
 def test_work_that_is_lost_is_done_here(monkeypatch: pytest.MonkeyPatch) -> None:
     program, plan = store(5), xr.Dataset({"built": 1.0})
-    expected = program.evaluate(plan)
+    plain, expected = program.evaluate(plan, preferred=False), program.evaluate(plan)
     original, places = choice.spread, []
 
     def lossy(function: Any, items: Any, client: Any = None, workers: int | None = None) -> Any:
@@ -144,7 +147,8 @@ def test_work_that_is_lost_is_done_here(monkeypatch: pytest.MonkeyPatch) -> None
         return original(function, items, client, workers)
 
     monkeypatch.setattr(choice, "spread", lossy)
-    result = program.evaluate(plan, workers=2)
+    monkeypatch.setattr(choice, "_FEW", 1)
+    result = preferred(program.blocks(), program._wishes(program.blocks(), None), plain, workers=2)
     assert places == [2, 1]
     xr.testing.assert_identical(result.recourse, expected.recourse)
 
