@@ -110,7 +110,7 @@ def test_no_cost_and_no_bound_of_a_study_changes(study: str, root: Path) -> None
     """At a plan of the study; the search itself never hears of the preference."""
     assembly = open_study(next((root / "studies").glob(f"{study}_*/study.yaml")))
     program, risk = demand_shock.program(assembly.data), risk_measure(assembly.study)
-    plan = median_plan(assembly.data, 1)
+    plan = median_plan(assembly.data, max(1, int(assembly.data["hub_minimum"])))
     plain = program.evaluate(plan, risk, preferred=False)
     shown = program.evaluate(plan, risk)
     assert shown.provenance["preference"] == {"expressions": 2, "kept": {}}
