@@ -43,13 +43,14 @@ class Preference:
     data
         The data of these scenarios.
     variables
-        Positions among all columns, of the variables of both stages in these scenarios; -1 where there is none.
+        Positions of the variables of both stages among the columns of the first stage and of these scenarios; -1 where
+        there is none.
     first_stage_names
         Which of them belong to the first stage.
     begins
         The first column of each of these scenarios, and where the last one ends.
     lower, upper
-        Bounds of all columns.
+        Bounds of these columns.
     """
 
     function: Callable[[Stage, xr.Dataset], Any]
@@ -65,27 +66,33 @@ class Preference:
         cls, function: Callable[[Stage, xr.Dataset], Any], data: xr.Dataset, blocks: TwoStageBlocks, size: int
     ) -> list[Preference]:
         """The preference of a program, so many scenarios at a time."""
-        n, names = len(blocks.first_stage.cost), blocks.first_stage_names
-        begins = n + np.concatenate([[0], np.cumsum([len(own.cost) for own in blocks.scenarios])]).astype(np.int64)
+        count = len(blocks.scenarios)
+        return [
+            cls._of(function, data, blocks, slice(begin, min(begin + size, count))) for begin in range(0, count, size)
+        ]
+
+    @classmethod
+    def _of(
+        cls, function: Callable[[Stage, xr.Dataset], Any], data: xr.Dataset, blocks: TwoStageBlocks, some: slice
+    ) -> Preference:
+        names, n = blocks.first_stage_names, len(blocks.first_stage.cost)
+        before = sum(len(own.cost) for own in blocks.scenarios[: some.start])
+        scenarios = blocks.scenarios[some]
+        variables = {
+            name: at if name in names else _moved(at.isel({SCENARIO: some}), before)
+            for name, at in blocks.variables.items()
+        }
         lower, upper = (
-            np.concatenate([getattr(part, side) for part in (blocks.first_stage, *blocks.scenarios)])
+            np.concatenate([getattr(part, side) for part in (blocks.first_stage, *scenarios)])
             for side in ("lower", "upper")
         )
-        return [
-            cls(
-                function,
-                data.isel({SCENARIO: some}),
-                {name: at if name in names else at.isel({SCENARIO: some}) for name, at in blocks.variables.items()},
-                names,
-                begins[some.start : some.stop + 1],
-                lower,
-                upper,
-            )
-            for some in (
-                slice(begin, min(begin + size, len(blocks.scenarios)))
-                for begin in range(0, len(blocks.scenarios), size)
-            )
-        ]
+        widths = [len(own.cost) for own in scenarios]
+        begins = n + np.concatenate([[0], np.cumsum(widths)]).astype(np.int64)
+        return cls(function, data.isel({SCENARIO: some}), variables, names, begins, lower, upper)
+
+
+def _moved(at: xr.DataArray, by: int) -> xr.DataArray:
+    return at.copy(data=np.where(at.values < 0, -1, at.values - by))
 
 
 def assembled(preference: Preference) -> list[Wanted]:
@@ -165,8 +172,10 @@ def _by_scenario(preference: Preference, blocks: TwoStageBlocks) -> list[Wanted]
     _check_coupling(blocks, aims, owner)
     # where the columns of the program stand among those of the model that was made of its variables
     program, here = (
-        np.concatenate([at.values.ravel() for at in variables])
-        for variables in (preference.variables.values(), [blocks.variables[name] for name in preference.variables])
+        np.concatenate(
+            [np.zeros(0, dtype=np.int64), *(variables[name].values.ravel() for name in preference.variables)]
+        )
+        for variables in (preference.variables, blocks.variables)
     )
     program, here = program[program >= 0], here[here >= 0]
     first = np.empty(n, dtype=np.int64)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from drofcm.core.errors import SolveError
-from drofcm.solve.highs import MatrixProblem, solve
+from drofcm.solve.highs import MatrixProblem, Outcome, solve
 from drofcm.solve.problem import cost_of
 
 __all__ = ["Chosen", "Wish", "grant"]
@@ -63,15 +63,16 @@ def grant(wish: Wish) -> Chosen:
         aim = wish.aims[[number], :].toarray()[0]
         if not aim.any():
             continue
-        problem = _with_row(problem, held, level, size)
         try:
-            outcome = solve(replace(problem, cost=aim, constant=0.0), threads=1)
+            problem, outcome = _least(problem, aim, held, level, size)
         except SolveError as error:
             return Chosen(None, str(error))
+        if outcome.status == "infeasible":
+            return Chosen(None, "no recourse of its cost satisfies the rows of the preference")
         if outcome.status == "unbounded":
             return Chosen(None, f"expression {number + 1} of the preference has no least value")
         if outcome.x is None or outcome.status != "optimal":
-            return Chosen(None, "no recourse of its cost satisfies the rows of the preference")
+            return Chosen(None, f"the solver cannot tell the least value of expression {number + 1} of the preference")
         chosen, held, level = outcome.x, aim, float(aim @ outcome.x)
         size = float(np.abs(aim) @ np.abs(outcome.x))
     if chosen is None:
@@ -80,6 +81,19 @@ def grant(wish: Wish) -> Chosen:
     if abs(value - wish.cost) > _SAME * max(terms, abs(wish.cost)):
         return Chosen(None, f"its cost would change by {(value - wish.cost) / max(terms, abs(wish.cost)):.1g}")
     return Chosen(chosen)
+
+
+def _least(
+    problem: MatrixProblem, aim: Vector, held: Vector, level: float, size: float
+) -> tuple[MatrixProblem, Outcome]:
+    """The least value of an aim where ``held.x <= level``, and the problem with that row."""
+    # a value from the solver is right to its tolerance, and there may be nothing exactly as small
+    for slack in (0.0, _SAME / 2):
+        limited = _with_row(problem, held, level + slack * size, size)
+        outcome = solve(replace(limited, cost=aim, constant=0.0), threads=1)
+        if outcome.status != "infeasible":
+            break
+    return limited, outcome
 
 
 def _with_row(problem: MatrixProblem, held: Vector, level: float, size: float) -> MatrixProblem:

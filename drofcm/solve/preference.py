@@ -29,10 +29,10 @@ __all__ = ["Wanted", "as_it_came", "preferred"]
 
 Vector = npt.NDArray[np.float64]
 
-_FEW = 64
+_FEW = 200
 """Scenarios up to which starting processes, or sending matrices, takes longer than what others save."""
 
-_BATCH = 200
+_BATCH = 500
 """Scenarios whose matrices are in memory a second time."""
 
 _AIMS = "aims"

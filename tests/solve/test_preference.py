@@ -10,12 +10,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 import xarray as xr
 
 import drofcm as dro
 from drofcm.core.errors import DrofcmWarning, LostError
 from drofcm.dsl import program as program_module
+from drofcm.solve.lexicographic import Wish, grant
 from drofcm.solve.preference import preferred
+from drofcm.solve.problem import MatrixProblem
 
 choice = import_module("drofcm.solve.preference")
 
@@ -327,3 +330,28 @@ def test_a_recourse_of_continuous_variables_alone() -> None:
         served = result.recourse["served"].sel(scenario=label)
         assert float((data.first.sel(scenario=label) * served).sum()) == pytest.approx(best[1], abs=1e-7)
         assert float((data.second.sel(scenario=label) * served).sum()) == pytest.approx(best[2], abs=1e-7)
+
+
+def cheapest_pair(cost: float) -> Wish:
+    """x + y >= 1 at the cost x + y, which is 1 at least; y is wanted."""
+    two = np.ones(2)
+    problem = MatrixProblem(
+        cost=two,
+        constant=0.0,
+        rows=sp.csr_array(two[np.newaxis, :]),
+        row_lower=np.ones(1),
+        row_upper=np.full(1, np.inf),
+        lower=np.zeros(2),
+        upper=two,
+        integer=np.zeros(2, dtype=bool),
+    )
+    return Wish(problem, sp.csr_array(np.array([[1.0, 0.0]])), cost)
+
+
+def test_a_cost_that_is_right_to_the_solver_s_tolerance_is_close_enough() -> None:
+    for cost in (1.0, 1 - 3e-10, 1 + 3e-10):
+        chosen = grant(cheapest_pair(cost)).columns
+        assert chosen is not None
+        assert chosen == pytest.approx([0, 1], abs=1e-9)
+    assert "no recourse of its cost" in grant(cheapest_pair(1 - 1e-6)).why
+    assert grant(cheapest_pair(1 - 1e-6)).columns is None
