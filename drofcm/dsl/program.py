@@ -29,6 +29,7 @@ from drofcm.core.errors import DrofcmError, InfeasibleError, ModelError, labels_
 from drofcm.dsl.guard import StageModel, v1_semantics, watched
 from drofcm.dsl.hints import PROBABILITY, hint, place, unexpected
 from drofcm.dsl.names import checked_data
+from drofcm.dsl.preference import Preference, assembled
 from drofcm.dsl.sound import check_model
 from drofcm.dsl.stage import Kind, Stage
 from drofcm.risk.ambiguity import AmbiguitySet, Nominal, bind
@@ -38,6 +39,8 @@ from drofcm.risk.weights import check_probability
 from drofcm.solve.cluster import wait_for_worker
 from drofcm.solve.extensive import infeasibility_listing
 from drofcm.solve.method import Method, evaluate_blocks, solve_blocks
+from drofcm.solve.preference import Wanted, as_it_came
+from drofcm.solve.preference import preferred as choose_preferred
 from drofcm.solve.progress import Progress
 from drofcm.solve.result import Result
 from drofcm.solve.spread import spread
@@ -82,6 +85,8 @@ class TwoStageProgram:
         are called once per set of scenarios and must be pure. The first receives the data without anything that has
         the scenario dimension and returns a scalar; the second returns one cost per scenario. Functions at module
         level can be sent to other processes; a nested function would take all data along.
+    preference
+        What tells apart recourses of the same cost, ``function(stage, data) -> expressions``; see `preference`.
 
     Raises
     ------
@@ -111,6 +116,7 @@ class TwoStageProgram:
         data: xr.Dataset,
         first_stage: StageFunction | None = None,
         recourse: StageFunction | None = None,
+        preference: StageFunction | None = None,
     ) -> None:
         data = checked_data(data)
         count = data.sizes[SCENARIO]
@@ -124,8 +130,10 @@ class TwoStageProgram:
             raise ModelError(str(error)) from None
         self.data = data
         self._functions: dict[Kind, StageFunction | None] = {"first stage": first_stage, "recourse": recourse}
+        self._preference = preference
         # what was assembled last, and from what: solving and evaluating want the same blocks
         self._assembled: tuple[tuple[Any, ...], TwoStageBlocks] | None = None
+        self._wanted: tuple[tuple[Any, ...], list[Wanted]] | None = None
 
     def first_stage(self, function: StageFunction) -> StageFunction:
         """Decorator: what is decided before the event."""
@@ -135,6 +143,66 @@ class TwoStageProgram:
     def recourse(self, function: StageFunction) -> StageFunction:
         """Decorator: what is decided after it, in every scenario."""
         self._functions["recourse"] = function
+        return function
+
+    def preference(self, function: StageFunction) -> StageFunction:
+        """Decorator: which recourse is shown, of those that cost the same.
+
+        The cheapest recourse is seldom the only one, and which of them a solver returns is chance: a store may pulse
+        and rest beside load that stays dark, at equal cost. A preference names expressions that are to be as small as
+        they can be, one after another: at the plan and the integers that were found, the first is minimised among all
+        recourses of the same cost, the next among those that are left, and so on.
+
+        It changes no plan, no cost and no bound, and neither `blocks` nor `extensive_form` knows of it. It is looked
+        at where a recourse is shown (`solve`, `evaluate`), unless ``preferred=False``.
+
+        Parameters
+        ----------
+        function
+            ``function(stage, data)`` with the data of the recourse; ``stage["name"]`` is a variable of either stage. It
+            returns one expression per scenario, or a list of them, the most important first. It may add continuous
+            variables and rows, which say what is to be small: they appear in no result, and a row that no recourse
+            of that cost satisfies leaves the recourse as it is.
+
+        Raises
+        ------
+        ModelError
+            When the program is solved or evaluated, before anything is searched for: if the function breaks a rule of
+            the language, adds integers, changes a variable of the program, or returns nothing.
+
+        Notes
+        -----
+        Where a recourse stays as it came from the solver, because its integers are whole by tolerance only, an
+        expression has no least value, or its cost would change by more than 1e-9 of it, there is a `DrofcmWarning`, and
+        ``Result.provenance["preference"]["kept"]`` has the reason and the scenarios.
+
+        Examples
+        --------
+        A store of 2 MWh beside 3 MWh of load: when it delivers makes no difference to the cost. Asked to serve early,
+        it does.
+
+        >>> import drofcm as dro
+        >>> import xarray as xr
+        >>> data = xr.Dataset(
+        ...     {"demand": (("scenario", "hour"), [[1.0, 1.0, 1.0]]), "stored": 2.0},
+        ...     coords={"scenario": ["dark"], "hour": [0, 1, 2]},
+        ... )
+        >>> program = dro.TwoStageProgram(data)
+        >>> @program.first_stage
+        ... def build(m, data):
+        ...     return 10 * m.binary("built")
+        >>> @program.recourse
+        ... def serve(m, data):
+        ...     served = m.nonnegative("served", over="hour", upper=data.demand)
+        ...     m.subject_to("energy", served.sum("hour") <= data.stored * m["built"])
+        ...     return 100 * (data.demand - served).sum("hour")
+        >>> @program.preference
+        ... def early(m, data):
+        ...     return (data.hour * m["served"]).sum("hour")
+        >>> program.solve().recourse["served"].values.round(6).tolist()
+        [[1.0, 1.0, 0.0]]
+        """
+        self._preference = function
         return function
 
     @property
@@ -213,6 +281,7 @@ class TwoStageProgram:
         checkpoint: Path | str | None = None,
         start: xr.Dataset | None = None,
         progress: Progress | None = None,
+        preferred: bool = True,
         **unknown: Any,
     ) -> Result:
         """Find the plan that minimises first-stage cost plus the risk of the recourse cost.
@@ -243,11 +312,14 @@ class TwoStageProgram:
             A plan to start from, labelled as `Result.first_stage`.
         progress
             Called while the search runs, with seconds, bounds and counts: a `drofcm.solve.progress.Standing`.
+        preferred
+            Whether the recourse that is shown is the one that the program's `preference` wants, if it has one; without,
+            it is any of those that cost the same.
 
         Raises
         ------
         ModelError
-            If a stage breaks a rule of the language.
+            If a stage or the preference breaks a rule of the language.
         InfeasibleError
             If no plan exists; with the rows that contradict each other.
         SolveError
@@ -260,9 +332,12 @@ class TwoStageProgram:
             raise unexpected("solve", unknown)
         _warn_of_weights(risk)
         bound = self._bound(ambiguity)
+        blocks = self.blocks(client)
+        # before the search, so that a mistake in the preference costs no plan
+        wanted = self._wishes(blocks, client) if preferred else []
         try:
-            return solve_blocks(
-                self.blocks(client),
+            result = solve_blocks(
+                blocks,
                 risk,
                 bound,
                 method=method,
@@ -281,6 +356,13 @@ class TwoStageProgram:
             with _known_to_fail():
                 listing = infeasibility_listing(model)
             raise InfeasibleError(str(error), listing) from None
+        if not wanted:
+            return result
+        try:
+            return choose_preferred(blocks, wanted, result, client, workers)
+        except KeyboardInterrupt:
+            # the plan is there and is not to be lost
+            return as_it_came(result, wanted, "the choice was interrupted")
 
     def evaluate(
         self,
@@ -289,6 +371,7 @@ class TwoStageProgram:
         ambiguity: AmbiguitySet | None = None,
         client: Any = None,
         workers: int | None = 1,
+        preferred: bool = True,
     ) -> Result:
         """The cost of a given plan, with the recourse of every scenario solved with its integers.
 
@@ -296,7 +379,7 @@ class TwoStageProgram:
         ----------
         plan
             Every variable of the first stage, labelled as declared.
-        risk, ambiguity, client, workers
+        risk, ambiguity, client, workers, preferred
             As in `solve`.
 
         Raises
@@ -308,11 +391,14 @@ class TwoStageProgram:
         """
         _warn_of_weights(risk)
         bound = self._bound(ambiguity)
-        return evaluate_blocks(self.blocks(client), plan, risk, bound, client=client, workers=workers)
+        blocks = self.blocks(client)
+        wanted = self._wishes(blocks, client) if preferred else []
+        result = evaluate_blocks(blocks, plan, risk, bound, client=client, workers=workers)
+        return choose_preferred(blocks, wanted, result, client, workers) if wanted else result
 
     def on(self, data: xr.Dataset) -> TwoStageProgram:
         """The same declaration on other data: fresh scenarios, for example."""
-        return TwoStageProgram(data, self._functions["first stage"], self._functions["recourse"])
+        return TwoStageProgram(data, self._functions["first stage"], self._functions["recourse"], self._preference)
 
     def select(self, scenarios: Sequence[Any]) -> TwoStageProgram:
         """The same program, given that one of these scenarios happens; what is assembled already is shared.
@@ -351,9 +437,20 @@ class TwoStageProgram:
     def _part(self, scenarios: slice) -> TwoStageProgram:
         """The same declaration on some of the scenarios; their probabilities no longer sum to one."""
         part = copy.copy(self)
-        part._assembled = None
+        part._assembled = part._wanted = None
         part.data = self.data.isel({SCENARIO: scenarios})
         return part
+
+    def _wishes(self, blocks: TwoStageBlocks, client: Any) -> list[Wanted]:
+        """What the preference adds to each scenario; nothing where there is none."""
+        if self._preference is None:
+            return []
+        made_of = (blocks, self._preference)
+        if self._wanted is None or not _are(self._wanted[0], made_of):
+            size = _chunk_size(len(blocks.scenarios), 1 if client is None else len(wait_for_worker(client)))
+            parts = Preference.parts(self._preference, self.data, blocks, size)
+            self._wanted = (made_of, [own for part in spread(assembled, parts, client, workers=1) for own in part])
+        return self._wanted[1]
 
     def _assemble(self) -> TwoStageBlocks:
         return self._extract(self._declare())
@@ -465,6 +562,8 @@ def solve(problem: TwoStageProgram | TwoStageBlocks, **settings: Any) -> Result:
             f"solve: a TwoStageProgram or TwoStageBlocks is needed, got {type(problem).__name__} (a linopy.Model has a "
             "solve() of its own)"
         )
+    # matrices have no preference
+    settings.pop("preferred", None)
     unknown = {name: value for name, value in settings.items() if name not in _SETTINGS}
     if unknown:
         raise unexpected("solve", unknown)

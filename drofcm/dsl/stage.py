@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import linopy
 import numpy as np
@@ -23,8 +23,10 @@ from drofcm.dsl.sound import check_finite, check_row, check_scenarios
 
 __all__ = ["Stage"]
 
-Kind = Literal["first stage", "recourse"]
+Kind = Literal["first stage", "recourse", "preference"]
 Labels = Mapping[str, pd.Index]
+
+_CONTINUOUS: Final = "it may add continuous variables only, the integers of the recourse stay as they are"
 
 
 class Stage:
@@ -40,12 +42,14 @@ class Stage:
     data
         The labelled data; its coordinates are the labels of all variables.
     kind
-        ``"first stage"`` or ``"recourse"``.
+        ``"first stage"``, ``"recourse"`` or ``"preference"``: the last adds to the recourse what tells apart those that
+        cost the same.
     """
 
     def __init__(self, model: StageModel, data: xr.Dataset, kind: Kind) -> None:
         self.model: linopy.Model = model
         self.kind: Kind = kind
+        self._in_scenarios = kind != "first stage"
         self._known = model.dimensions
         self.terms: dict[str, LinearExpression] = {}
         self._data = data
@@ -104,6 +108,7 @@ class Stage:
         where: xr.DataArray | None = None,
     ) -> linopy.Variable:
         """A whole-numbered variable, at least zero unless said otherwise; see `variable`."""
+        self._refuse_in_preference(f"variable {name!r}", "integer", _CONTINUOUS)
         return self._declare(name, over, lower, upper, where, integer=True)
 
     def binary(
@@ -116,6 +121,7 @@ class Stage:
         upper: float | xr.DataArray = 1,
     ) -> linopy.Variable:
         """A variable that is zero or one; see `variable`. Bounds of 0 or 1 fix it where they meet."""
+        self._refuse_in_preference(f"variable {name!r}", "binary", _CONTINUOUS)
         return self._declare(name, over, lower, upper, where, binary=True)
 
     def subject_to(self, name: str, row: ConstraintBase, where: xr.DataArray | None = None) -> None:
@@ -162,8 +168,9 @@ class Stage:
             Name of the term, unique in the program.
         expression
             A linear expression, a variable or a constant; any dimensions in the first stage, ``scenario`` and any
-            others in the recourse.
+            others in the recourse. A preference records none.
         """
+        self._refuse_in_preference(f"term {name!r}", "recorded", "record it in the recourse")
         term = self.linear(f"term {name!r}", expression)
         if name in self.terms:
             raise ModelError(f"term {name!r}: the name is taken")
@@ -195,23 +202,41 @@ class Stage:
         what = f"the cost of the {self.kind}"
         if expression is None:
             raise ModelError(f"{what} is missing: the stage function returned nothing (0 stands for no cost)")
-        cost = self.linear(what, expression)
-        dims = {str(dim) for dim in cost.coord_dims}
-        if self.kind == "recourse" and not dims:
+        return self._scalar(what, expression)
+
+    def aims(self, returned: Any) -> tuple[LinearExpression, ...]:
+        """Check what a preference returned: one expression or several, the most important first."""
+        several = list(returned) if isinstance(returned, list | tuple) else [returned]
+        if returned is None or not several:
+            raise ModelError(
+                "the preference returned nothing: return what is to be small, one expression or a list of them, the "
+                "most important first"
+            )
+        return tuple(self._scalar(f"expression {k} of the preference", own) for k, own in enumerate(several, 1))
+
+    def _scalar(self, what: str, expression: Any) -> LinearExpression:
+        """A linear expression of no dimension in the first stage, of the scenario alone after it."""
+        value = self.linear(what, expression)
+        dims = {str(dim) for dim in value.coord_dims}
+        if self._in_scenarios and not dims:
             # a constant, or a first-stage expression: the same in every scenario
             labels = xr.DataArray(np.zeros(self._data.sizes[SCENARIO]), coords=[self._index(SCENARIO, what)])
-            cost = cost + labels
+            value = value + labels
             dims = {SCENARIO}
-        wanted = {SCENARIO} if self.kind == "recourse" else set()
+        wanted = {SCENARIO} if self._in_scenarios else set()
         if dims != wanted:
             surplus = sorted(dims - wanted)
             raise ModelError(f"{what} has dimension {shorten(surplus)}: sum it over {surplus!r}")
-        check_scenarios(what, cost.indexes, self._data.indexes)
-        absent = cost.const.isnull()
+        check_scenarios(what, value.indexes, self._data.indexes)
+        absent = value.const.isnull()
         if bool(absent.any()):
             raise ModelError(f"{what} is absent at {labels_where(absent)}: a masked variable is in it; use .fillna(0)")
-        check_finite(what, cost, self._data)
-        return cost
+        check_finite(what, value, self._data)
+        return value
+
+    def _refuse_in_preference(self, what: str, is_what: str, instead: str) -> None:
+        if self.kind == "preference":
+            raise ModelError(f"{what} of the preference is {is_what}: {instead}")
 
     def _declare(
         self,
@@ -233,7 +258,7 @@ class Stage:
             raise ModelError(f"{what}: the scenario dimension is added by itself, leave it out of `over`")
         if len(set(dims)) < len(dims):
             raise ModelError(f"{what}: a dimension is named twice in {dims}")
-        if self.kind == "recourse":
+        if self._in_scenarios:
             dims = [SCENARIO, *dims]
         labels = {dim: self._index(dim, what) for dim in dims}
         coords = list(labels.values())
@@ -303,12 +328,12 @@ class Stage:
         return array.drop_vars([name for name in array.coords if name not in array.dims])
 
     def _check_scenario(self, what: str, dims: list[str]) -> None:
-        if self.kind == "first stage" and SCENARIO in dims:
+        if not self._in_scenarios and SCENARIO in dims:
             raise ModelError(f"{what} of the first stage has the scenario dimension: decisions there know no scenario")
-        if self.kind == "recourse" and SCENARIO not in dims:
+        if self._in_scenarios and SCENARIO not in dims:
             raise ModelError(
-                f"{what} of the recourse has no scenario dimension; what holds in every scenario alike belongs to the "
-                "first stage"
+                f"{what} of the {self.kind} has no scenario dimension; what holds in every scenario alike belongs to "
+                "the first stage"
             )
 
 

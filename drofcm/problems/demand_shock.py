@@ -23,6 +23,7 @@ from drofcm.core.errors import DrofcmWarning, raise_if_any
 from drofcm.dsl.program import TwoStageProgram
 from drofcm.dsl.stage import Stage
 from drofcm.problems.demand_shock_data import check, derive
+from drofcm.problems.demand_shock_dispatch import serve_early_and_steadily
 
 __all__ = ["place_modules", "program", "respond"]
 
@@ -56,7 +57,12 @@ def program(data: xr.Dataset, *, checked: bool = False, cover_rows: bool = True)
     if left_out:
         what = f"at {left_out} of {affected} nodes of events there are too many minimal fleets to list"
         warnings.warn(f"{what}; plans and costs are the same, the search is slower", DrofcmWarning, stacklevel=2)
-    return TwoStageProgram(derived, first_stage=place_modules, recourse=respond)
+    return TwoStageProgram(
+        derived,
+        first_stage=place_modules,
+        recourse=respond,
+        preference=serve_early_and_steadily,
+    )
 
 
 def place_modules(m: Stage, data: xr.Dataset) -> LinearExpression:

@@ -36,7 +36,10 @@ class Result:
     Attributes
     ----------
     first_stage, recourse
-        The variables, labelled as declared; NaN where a variable does not exist.
+        The variables, labelled as declared; NaN where a variable does not exist. Of the recourses that cost the same,
+        the one that the program's `drofcm.TwoStageProgram.preference` wants, where it has one:
+        ``provenance["preference"]`` says in which scenarios it is not, and why. The preference's own variables are
+        not part of it.
     terms
         The recorded terms of both stages.
     recourse_cost

@@ -137,9 +137,9 @@ def _solve_family(family: Family) -> Solved:
     found: Solved = {}
     program, start, nominal = family.program, family.start, None
     for multiple, ambiguity in family.sets.items():
-        result = program.solve(family.risk, ambiguity, start=start, workers=1, **family.settings)
+        result = program.solve(family.risk, ambiguity, start=start, workers=1, preferred=False, **family.settings)
         start = result.first_stage
-        judged = program.evaluate(start, family.risk)
+        judged = program.evaluate(start, family.risk, preferred=False)
         nominal = judged.objective if nominal is None else nominal
         energy = (judged.terms["ens"].sum("node") * judged.probability).sum()
         found[multiple] = (

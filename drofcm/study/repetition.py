@@ -197,7 +197,7 @@ def _plans(
         file = task.cells / f"{number:03d}_plan_{place}.nc"
         if not file.exists():
             start = _start(program.data) if len(plans) == 1 else plans[next(reversed(plans))][0]
-            program.solve(risk, ambiguity, start=start, **_settings(task)).to_netcdf(file)
+            program.solve(risk, ambiguity, start=start, preferred=False, **_settings(task)).to_netcdf(file)
         found = Result.from_netcdf(file)
         facts = {"objective": found.objective, "gap": found.gap, "status": found.status}
         plans[name] = (found.first_stage, facts)
@@ -215,7 +215,7 @@ def _tried(
         file = task.world / f"{number:03d}_fresh_{place}.json"
         if not file.exists():
             same = next((figures for other, figures in known if other.equals(plan)), None)
-            _store(file, _figures(evaluate(program, plan, workers=1)) if same is None else same)
+            _store(file, _figures(evaluate(program, plan, workers=1, preferred=False)) if same is None else same)
         found[name] = _stored(file)
         known.append((plan, found[name]))
     return found

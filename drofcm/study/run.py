@@ -133,7 +133,12 @@ def solve_do_nothing(assembly: Assembly) -> Result:
     for name in ("hub_minimum", "hub_forced_in"):
         data = data.assign({name: xr.zeros_like(data[name])})
     program = demand_shock.program(data, checked=True)
-    return program.evaluate(no_plan(data), risk_measure(assembly.study), ambiguity_set(assembly.study, assembly.data))
+    return program.evaluate(
+        no_plan(data),
+        risk_measure(assembly.study),
+        ambiguity_set(assembly.study, assembly.data),
+        preferred=False,
+    )
 
 
 def no_plan(data: xr.Dataset) -> xr.Dataset:
@@ -288,10 +293,10 @@ def _solve(
         program = demand_shock.program(assembly.data)
         log.phase("solving: expected-value plan")
         mean = demand_shock.program(demand_shock_data.expected_value(assembly.data), checked=True)
-        guess = mean.solve(**limits)
+        guess = mean.solve(preferred=False, **limits)
         if guess.status == "interrupted":
             raise KeyboardInterrupt
-        baselines[EXPECTED_VALUE_PLAN] = program.evaluate(guess.first_stage, risk, ambiguity)
+        baselines[EXPECTED_VALUE_PLAN] = program.evaluate(guess.first_stage, risk, ambiguity, preferred=False)
         log.phase("evaluating: median plan")
         median = _median_plan(program, assembly.data, risk, ambiguity)
         if median is not None:
@@ -318,7 +323,7 @@ def _solve(
             status: Status = (
                 "time_limit" if isinstance(error, LimitError) and error.status == "time_limit" else "interrupted"
             )
-            best = known if start is None else program.evaluate(start, risk, ambiguity)
+            best = program.evaluate(known.first_stage if start is None else start, risk, ambiguity)
             plan = replace(best, status=status)
     log.note(str(plan))
     log.note(f"method: {plan.provenance.get('method')}, {plan.provenance.get('method_chosen')}")
@@ -351,9 +356,10 @@ def _compared(
                     start=plan.first_stage,
                     progress=log.bounds,
                     client=client,
+                    preferred=False,
                 )
                 log.note(f"for the stated probabilities: {nominal}")
-                baselines[NOMINAL_PLAN] = program.evaluate(nominal.first_stage, risk, ambiguity)
+                baselines[NOMINAL_PLAN] = program.evaluate(nominal.first_stage, risk, ambiguity, preferred=False)
                 if nominal.status == "interrupted":
                     raise KeyboardInterrupt
             if study.frontier is not None:
@@ -377,7 +383,7 @@ def _median_plan(
     found: list[Result] = []
     for hubs in range(least, most + 1):
         with suppress(InfeasibleError):
-            found.append(program.evaluate(median_plan(data, hubs), risk, ambiguity))
+            found.append(program.evaluate(median_plan(data, hubs), risk, ambiguity, preferred=False))
     return min(found, key=lambda own: own.objective, default=None)
 
 

@@ -117,12 +117,18 @@ def _bounds(task: _Task) -> tuple[float, float]:
     changed = _start(task)
     start: xr.Dataset | None = changed
     try:
-        program.evaluate(changed, task.risk, task.ambiguity)
+        program.evaluate(changed, task.risk, task.ambiguity, preferred=False)
     except InfeasibleError:
         start = None  # the limits of the study do not allow it
     try:
         found = program.solve(
-            task.risk, task.ambiguity, gap=task.gap, time_limit=task.time_limit, start=start, workers=1
+            task.risk,
+            task.ambiguity,
+            gap=task.gap,
+            time_limit=task.time_limit,
+            start=start,
+            workers=1,
+            preferred=False,
         )
     except InfeasibleError:
         return np.inf, np.inf

@@ -283,7 +283,9 @@ def _solve_fold(fold: _Fold) -> list[_Tried]:
     found: list[_Tried] = []
     for ambiguity in fold.candidates:
         start = found[-1].plan if found else fold.start
-        result = fold.training.solve(fold.risk, ambiguity, start=start, **{"workers": 1, **fold.settings})
+        result = fold.training.solve(
+            fold.risk, ambiguity, start=start, **{"workers": 1, "preferred": False, **fold.settings}
+        )
         recourse = _held_out_cost(fold.held_out, result.first_stage)
         seconds = float(result.provenance.get("seconds", np.nan))
         found.append(_Tried(result.first_stage, result.first_stage_cost, recourse, result.gap, seconds))
@@ -293,7 +295,7 @@ def _solve_fold(fold: _Fold) -> list[_Tried]:
 def _held_out_cost(held_out: TwoStageProgram, plan: xr.Dataset) -> xr.DataArray:
     """Recourse cost of every scenario; infinite where the plan has none."""
     try:
-        return held_out.evaluate(plan).recourse_cost
+        return held_out.evaluate(plan, preferred=False).recourse_cost
     except InfeasibleError:
         labels = held_out.probability.indexes[SCENARIO]
         if len(labels) == 1:

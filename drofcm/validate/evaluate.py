@@ -29,6 +29,7 @@ def evaluate(
     ambiguity: AmbiguitySet | None = None,
     client: Any = None,
     workers: int | None = None,
+    preferred: bool | None = None,
 ) -> Result:
     """Hold a plan fixed and solve the recourse of every scenario, integers included.
 
@@ -47,6 +48,9 @@ def evaluate(
     workers
         Local processes without a client; 1 stays in this process. None takes as many as there are cores if there are
         more than a few scenarios.
+    preferred
+        Whether the recourse is the one that the program's `drofcm.TwoStageProgram.preference` wants among those of the
+        same cost. Left out, it is on the program's own scenarios, and not on fresh ``data``, of which costs are wanted.
 
     Returns
     -------
@@ -86,7 +90,14 @@ def evaluate(
     if isinstance(problem, TwoStageProgram):
         program = problem if data is None else problem.on(data)
         count = program.data.sizes[SCENARIO]
-        return program.evaluate(first_stage, risk, ambiguity, client=client, workers=_processes(workers, count))
+        return program.evaluate(
+            first_stage,
+            risk,
+            ambiguity,
+            client=client,
+            workers=_processes(workers, count),
+            preferred=data is None if preferred is None else preferred,
+        )
     if data is not None:
         raise TypeError("matrices hold no declaration that could be used on other data: give a TwoStageProgram")
     count = len(problem.scenarios)

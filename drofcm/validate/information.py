@@ -139,7 +139,7 @@ def value_of_stochastic_solution(
     Noyan, N. (2012). Risk-averse two-stage stochastic programming with an application to disaster management.
     Computers and Operations Research 39.
     """
-    guess = solve(_of_mean(problem) if mean is None else mean, gap=gap, **settings)
+    guess = solve(_of_mean(problem) if mean is None else mean, **{"gap": gap, **settings, "preferred": False})
     try:
         naive = evaluate(problem, guess, risk=risk, ambiguity=ambiguity, client=client, workers=workers)
     except InfeasibleError:

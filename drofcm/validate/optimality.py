@@ -162,7 +162,7 @@ def _thresholds(program: TwoStageProgram, plan: xr.Dataset, risk: Any) -> tuple[
     levels = [own.alpha if isinstance(own, CVaR) else None for _, own in risk.terms]
     if all(alpha is None for alpha in levels):
         return tuple(0.0 for _ in levels)
-    cost = program.evaluate(plan).recourse_cost.values
+    cost = program.evaluate(plan, preferred=False).recourse_cost.values
     p = program.probability.values
     return tuple(0.0 if alpha is None else value_at_risk(cost, p, alpha) for alpha in levels)
 
@@ -173,11 +173,11 @@ def _solved(own: _Replication) -> tuple[float, float]:
     if np.ptp(program.probability.values) > 1e-6 * float(program.probability.mean()):
         what = f"scenarios of replication {own.number} are not equally likely, so they are no independent draws"
         raise InputError([Finding("sample", what, "draw each scenario from the distribution itself")])
-    tried = program.evaluate(own.plan)
+    tried = program.evaluate(own.plan, preferred=False)
     p, cost = tried.probability.values, tried.recourse_cost.values
     total = tried.first_stage_cost
     for (weight, measure), zeta in zip(as_sum(own.risk).terms, own.thresholds, strict=True):
         tail = zeta + p @ np.maximum(cost - zeta, 0) / (1 - measure.alpha) if isinstance(measure, CVaR) else p @ cost
         total += weight * float(tail)
-    best = program.solve(own.risk, start=own.plan, workers=1, **own.settings)
+    best = program.solve(own.risk, start=own.plan, **{"workers": 1, "preferred": False, **own.settings})
     return total - best.lower_bound, total

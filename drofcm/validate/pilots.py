@@ -94,7 +94,9 @@ def pilot_plans(
         tell(f"searching pilot plan {number} of {count}")
         places = np.sort(rng.choice(possible, min(scenarios, len(possible)), replace=False))
         drawn = program.select(probability.indexes[SCENARIO][places].tolist())
-        found = drawn.solve(risk, gap=gap, time_limit=time_limit, start=nothing, workers=workers, client=client)
+        found = drawn.solve(
+            risk, gap=gap, time_limit=time_limit, start=nothing, workers=workers, client=client, preferred=False
+        )
         facts.append({"draw": number, "scenarios": places.tolist(), "status": found.status, "gap": found.gap})
         if not any(_same(found.first_stage, other) for other in plans.values()):
             plans[f"draw {number}"] = found.first_stage
@@ -147,7 +149,8 @@ def plan_costs(
         tell(f"evaluating pilot plan {place + 1} of {len(names)} on {program.data.sizes[SCENARIO]} scenarios")
         plan = plans.isel({PLAN: place}, drop=True)
         try:
-            costs.append(evaluate(program, plan, client=client, workers=workers).recourse_cost)
+            tried = evaluate(program, plan, client=client, workers=workers, preferred=False)
+            costs.append(tried.recourse_cost)
         except InfeasibleError as error:
             said = str(error).splitlines()[0]
             findings.append(Finding(f"plans, plan={name!r}", f"has no cost: {said}", "leave it out: plans.drop_sel"))

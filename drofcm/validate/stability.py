@@ -147,13 +147,13 @@ def stability(
     results: dict[str, Result] = {}
     for name, program in programs.items():
         tell(f"solving ensemble {name}")
-        results[name] = program.solve(risk=risk, ambiguity=ambiguity, **settings)
+        results[name] = program.solve(risk=risk, ambiguity=ambiguity, **{"preferred": False, **settings})
     raise_if_any(_check_alike(results))
     costs = {}
     for name, result in results.items():
         tell(f"evaluating the plan of ensemble {name}")
         judges = [reference] if reference is not None else [own for other, own in programs.items() if other != name]
-        judged = [judge.evaluate(result.first_stage, risk, ambiguity).objective for judge in judges]
+        judged = [judge.evaluate(result.first_stage, risk, ambiguity, preferred=False).objective for judge in judges]
         costs[name] = math.fsum(judged) / len(judged)
     table = pd.DataFrame(
         {
