@@ -17,6 +17,8 @@ from drofcm.validate.outofsample import tail_mean
 
 __all__ = ["Year", "simulate_year"]
 
+Values = npt.NDArray[np.float64]
+
 _MOST_YEARS: Final = 100_000
 _FEWEST_YEARS: Final = 10_000
 _DRAWS: Final = 10_000_000
@@ -109,22 +111,20 @@ def simulate_year(
     return Year(rate * float(p @ c), float(np.sqrt(rate * (p @ c**2))), cvar, error, alpha, count)
 
 
-def _drawn(
-    cost: npt.NDArray[np.float64], probability: npt.NDArray[np.float64], rate: float, years: int, rng: np.random.Generator
-) -> npt.NDArray[np.float64]:
+def _drawn(cost: Values, probability: Values, rate: float, years: int, rng: np.random.Generator) -> Values:
     """Cost of the events of some years, (year)."""
     if len(cost) <= rate:
         # the numbers of events of each scenario are independent Poisson numbers (Kingman 1993, Poisson Processes, 5.1)
-        totals: npt.NDArray[np.float64] = rng.poisson(rate * probability, (years, len(cost))) @ cost
+        totals: Values = rng.poisson(rate * probability, (years, len(cost))) @ cost
         return totals
     events = rng.poisson(rate, years)
     last = int(np.flatnonzero(probability)[-1])
     which = np.searchsorted(np.cumsum(probability), rng.random(int(events.sum())), side="right")
     year = np.repeat(np.arange(years), events)
-    return np.bincount(year, cost[np.minimum(which, last)], minlength=years)
+    return np.bincount(year, cost[np.minimum(which, last)], minlength=years).astype(float, copy=False)
 
 
-def _check(cost: npt.NDArray[np.float64], probability: npt.NDArray[np.float64], rate: float, alpha: float) -> None:
+def _check(cost: Values, probability: Values, rate: float, alpha: float) -> None:
     if cost.ndim != 1 or cost.shape != probability.shape or not cost.size:
         raise ValueError(f"cost and probability must be over the same scenarios, got {cost.shape}, {probability.shape}")
     if not np.isfinite(cost).all():
