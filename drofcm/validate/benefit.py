@@ -43,6 +43,8 @@ class Benefit:
         events cost no less.
     events
         How many events the figures rest on.
+    same
+        Whether the plans are the same one.
     """
 
     saving: Interval
@@ -51,13 +53,7 @@ class Benefit:
     pays: float
     break_even: float
     events: int
-
-    @property
-    def sure(self) -> bool | None:
-        """Whether the interval of the saving leaves zero out and can be taken at its word; None if it holds zero."""
-        if self.saving.lower <= 0 <= self.saving.upper:
-            return None
-        return not self.saving.caution
+    same: bool
 
 
 def benefit_of(
@@ -120,6 +116,7 @@ def benefit_of(
         pays=float(p[rate * saved > extra].sum()),
         break_even=_break_even(extra, mean),
         events=len(p),
+        same=plan.first_stage.equals(other.first_stage),
     )
 
 

@@ -29,6 +29,7 @@ from drofcm.solve.spread import spread
 from drofcm.validate.evaluate import evaluate
 
 __all__ = [
+    "Foresight",
     "PerfectInformation",
     "StochasticSolution",
     "expected_value_of_perfect_information",
@@ -102,6 +103,26 @@ class PerfectInformation:
 
     def __str__(self) -> str:
         return f"value of perfect information {self.value:,.6g} (between {self.lower:,.6g} and {self.upper:,.6g})"
+
+
+@dataclass(frozen=True)
+class Foresight:
+    """Perfect information in short, as a run states it: figures in the unit of the objective.
+
+    Attributes
+    ----------
+    lower, upper
+        The value of perfect information lies between them.
+    seconds
+        What finding it took.
+    left_out
+        Why it was not found; empty if it was.
+    """
+
+    lower: float = 0.0
+    upper: float = np.inf
+    seconds: float = 0.0
+    left_out: str = ""
 
 
 def value_of_stochastic_solution(

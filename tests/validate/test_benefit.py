@@ -23,7 +23,7 @@ def result(first: float, cost: np.ndarray, probability: np.ndarray | None = None
     series = [xr.DataArray(own, {"scenario": np.arange(len(cost))}, ["scenario"]) for own in (RATE * cost, p)]
     objective = first + weight * float((series[0] * series[1]).sum())
     return Result(
-        xr.Dataset(), xr.Dataset(), xr.Dataset(), series[0], series[1], series[1], weight * series[1],
+        xr.Dataset({"spent": first}), xr.Dataset(), xr.Dataset(), series[0], series[1], series[1], weight * series[1],
         objective, -math.inf, objective, math.inf, "evaluated", pd.DataFrame(),
     )  # fmt: skip
 
@@ -75,7 +75,6 @@ def test_of_many_draws_the_interval_is_the_textbooks() -> None:
     half = 1.96 * RATE * saved.std(ddof=1) / np.sqrt(4000)
     assert found.saving.estimate == pytest.approx(RATE * saved.mean() - 60)
     assert (found.saving.upper - found.saving.lower) / 2 == pytest.approx(half, rel=0.08)
-    assert found.sure is True
 
 
 def test_shares_and_break_even_by_hand() -> None:
@@ -87,9 +86,10 @@ def test_shares_and_break_even_by_hand() -> None:
     assert found.pays == pytest.approx(0.4)
     assert found.saving.estimate == pytest.approx(24 * 1.4 - 48)
     assert found.break_even == pytest.approx(48 / 1.4)
-    assert found.sure is None
+    assert found.saving.lower < 0 < found.saving.upper
     free = benefit_of(result(0.0, mine), result(0.0, nothing), RATE, 0.5, rng=np.random.default_rng(0))
     assert free.break_even == 0
+    assert (found.same, free.same) == (False, True)
     vain = benefit_of(result(1.0, nothing), result(0.0, mine), RATE, 0.5, rng=np.random.default_rng(0))
     assert vain.break_even == math.inf
 
@@ -103,7 +103,6 @@ def test_few_draws_are_no_certainty() -> None:
         rng=np.random.default_rng(0),
     )
     assert found.saving.lower > 0
-    assert found.sure is False
     assert "rests on 3 draws only" in found.saving.caution
 
 
@@ -115,7 +114,6 @@ def test_weighted_events_have_no_interval() -> None:
     assert found.tail.estimate == pytest.approx((0.2 * 9 + 0.05 * 3) / 0.25 - 1)
     assert (found.saving.lower, found.saving.upper) == (-math.inf, math.inf)
     assert "not equally likely" in found.saving.caution
-    assert found.sure is None
     assert found.events == 3
 
 
