@@ -146,7 +146,7 @@ def evaluate(
     plan: Annotated[Path, typer.Argument(help="CSV with columns supplier, hub, fcm, modules", show_default=False)],
 ) -> None:
     """Price your own plan on the events of a study, beside doing nothing."""
-    from drofcm.report.statements import sure
+    from drofcm.report.evidence import sure
     from drofcm.study.plan import evaluate_plan, judged, read_plan
     from drofcm.study.run import open_study, solve_do_nothing
 

@@ -9,7 +9,7 @@ import xarray as xr
 from bokeh.models import Model
 
 from drofcm.core.errors import raise_if_any
-from drofcm.report import figures, grids, statements, tables
+from drofcm.report import evidence, figures, grids, statements, tables
 from drofcm.report.alternatives import frontier_part, moves_part
 from drofcm.report.dispatch import MOST_SCENARIOS, dispatch
 from drofcm.report.inputs import ReportInput, check
@@ -60,7 +60,7 @@ def write_report(path: Path, inputs: ReportInput) -> None:
         "inputs": inputs,
         "decision": statements.decision(inputs),
         "outcome": statements.outcome(inputs, headline),
-        "sure": statements.sure(inputs.benefit, inputs.event_rate),
+        "sure": evidence.sure(inputs.benefit, inputs.event_rate),
         "proof": statements.proof(inputs),
         "says": {
             "where": statements.where(inputs),

@@ -9,25 +9,22 @@ import pandas as pd
 import xarray as xr
 
 from drofcm.core.errors import shorten
-from drofcm.report.inputs import DO_NOTHING, EXPECTED_VALUE_PLAN, FIRST_STAGE_TERMS, ReportInput
+from drofcm.report.evidence import information
+from drofcm.report.inputs import DO_NOTHING, FIRST_STAGE_TERMS, ReportInput
 from drofcm.report.style import aligned, amount, join, money, number, percent, technology
 from drofcm.report.tables import gap_of_benefit, shipments, tail_by_class
 from drofcm.solve.progress import ended
-from drofcm.validate.benefit import Benefit
-from drofcm.validate.information import Foresight
 
 __all__ = [
     "cost",
     "decision",
     "dispatch",
-    "information",
     "names",
     "network",
     "nodes",
     "outcome",
     "proof",
     "risk",
-    "sure",
     "where",
 ]
 
@@ -84,45 +81,6 @@ def outcome(inputs: ReportInput, headline: pd.DataFrame) -> list[str]:
     return [year, event]
 
 
-def sure(found: Benefit, rate: float) -> str:
-    """How sure it is that a plan costs less than doing nothing, in expected money.
-
-    Parameters
-    ----------
-    found
-        The plan against doing nothing.
-    rate
-        Events a year.
-    """
-    saving = found.saving
-    if found.same:
-        return "There is nothing to be sure of: the plan is to do nothing."
-    if not math.isfinite(saving.lower):
-        return f"How sure that is cannot be told: {saving.caution}. {_conditions(found, rate)}"
-    drawn = (
-        f"resampling the {found.events} events puts the saving at {money(saving.lower)} to {money(saving.upper)} k$/a "
-        f"({percent(saving.level)})"
-    )
-    if saving.lower <= 0 <= saving.upper:
-        told = f"Whether it saves or costs is not settled by these events: {drawn}"
-    elif saving.upper < 0:
-        told = f"In expectation the plan does not pay, it buys a lighter tail: {drawn}"
-    else:
-        told = f"That it saves does not hang on which events were drawn: {drawn}"
-    few = f"; the interval {saving.caution}" if saving.caution else ""
-    return f"{told}{few}. {_conditions(found, rate)}"
-
-
-def _conditions(found: Benefit, rate: float) -> str:
-    pays = ""
-    if 0 < found.break_even < math.inf:
-        pays = f"It pays from {amount(found.break_even)} events a year on, {amount(rate)} are assumed. "
-    return (
-        f"{pays}A plan that was chosen on these same events looks better on them than on fresh ones; and what an event "
-        "costs rests on the study's penalties for load that is not served."
-    )
-
-
 def proof(inputs: ReportInput) -> list[tuple[str, str]]:
     """How good the plan is known to be: status, bounds with their origin, gaps."""
     plan = inputs.plan
@@ -135,7 +93,7 @@ def proof(inputs: ReportInput) -> list[tuple[str, str]]:
     }
     word = ended(plan.status, plan.gap)
     if word == "within the gap asked for":
-        status["optimal"] = "a cheaper plan may exist, by no more than the gap"
+        status["optimal"] = "a plan of a lower objective may exist, by no more than the gap"
     lines = [
         ("Risk-weighted objective", inputs.formula),
         ("Status", f"{word}: {status.get(plan.status, 'see the log')}"),
@@ -152,49 +110,6 @@ def proof(inputs: ReportInput) -> list[tuple[str, str]]:
     gap = f"{percent(plan.gap, 2)} of the objective" if math.isfinite(plan.gap) else "unknown: no bound yet"
     lines += [("Gap", gap), ("Gap of the benefit", _gap_of_benefit(inputs))]
     return [*lines, *information(inputs)]
-
-
-def information(inputs: ReportInput) -> list[tuple[str, str]]:
-    """What scenarios are worth, what foresight would be worth, and how sure the plan's own worth is."""
-    lines = [("Scenarios are worth (VSS)", _stochastic_solution(inputs))]
-    known = inputs.foresight
-    if known is not None:
-        told = f"left out: {known.left_out}" if known.left_out else _foresight(known)
-        lines.append(("Knowing the event would be worth (EVPI)", told))
-    tail = inputs.benefit.tail
-    if math.isfinite(tail.lower) and tail.method != "constant in the sample":
-        span = f"{money(tail.lower)} to {money(tail.upper)} k$ at {percent(tail.level)}"
-        few = f", {tail.caution}" if tail.caution else ""
-        lines.append(
-            (
-                f"Off an event of the dearest {percent(1 - inputs.alpha)}",
-                f"{money(tail.estimate)} k$ against doing nothing ({span}{few})",
-            )
-        )
-    return lines
-
-
-def _stochastic_solution(inputs: ReportInput) -> str:
-    found = inputs.stochastic_solution
-    span = (
-        f"{money(found.lower)} to {money(found.upper)} k$/a" if math.isfinite(found.upper) else "unknown: no bound yet"
-    )
-    if math.isfinite(found.value) and not math.isfinite(found.upper):
-        span = f"at least {money(found.lower)} k$/a"
-    naive = inputs.money[EXPECTED_VALUE_PLAN]
-    extra = naive.expected - inputs.money["this plan"].expected
-    idle = (
-        ", which is to ship nothing," if not inputs.baselines[EXPECTED_VALUE_PLAN].first_stage["shipped"].any() else ""
-    )
-    return (
-        f"{span} of the risk-weighted objective; in money the plan made for the mean event{idle} costs "
-        f"{money(abs(extra))} k$/a {'more' if extra >= 0 else 'less'} in expectation"
-    )
-
-
-def _foresight(known: Foresight) -> str:
-    upper = f"to {money(known.upper)} k$/a" if math.isfinite(known.upper) else "k$/a or more"
-    return f"{money(known.lower)} {upper} of the risk-weighted objective, found in {number(known.seconds, 0)} s"
 
 
 def _gap_of_benefit(inputs: ReportInput) -> str:

@@ -17,7 +17,7 @@ from shapely.geometry import LineString
 from drofcm.config import StudyFile, load_study, resolved
 from drofcm.core.errors import Finding, InputError, raise_if_any
 from drofcm.core.files import unwritable
-from drofcm.report import statements, tables
+from drofcm.report import evidence, statements, tables
 from drofcm.report.document import write_report
 from drofcm.report.inputs import DO_NOTHING, EXPECTED_VALUE_PLAN, MEDIAN_PLAN, NOMINAL_PLAN, ReportInput
 from drofcm.report.maps import maps
@@ -142,8 +142,8 @@ def money_facts(inputs: ReportInput) -> dict[str, Any]:
         "told": [
             statements.decision(inputs),
             *statements.outcome(inputs, tables.headline(inputs)),
-            statements.sure(inputs.benefit, inputs.event_rate),
-            *(f"{label}: {text}." for label, text in statements.information(inputs)),
+            evidence.sure(inputs.benefit, inputs.event_rate),
+            *(f"{label}: {text}." for label, text in evidence.information(inputs)),
             f"Risk-weighted objective: {inputs.formula}.",
         ],
     }
