@@ -204,9 +204,13 @@ def criticality(
 
 
 def _criticality(table: pd.DataFrame, within: float) -> Table:
-    shown = Table("hub", "in the plan", "forced", "costs at least k$/a", "at most", f"plans within {within:.0%}")
+    shown = Table(
+        "hub", "in the plan", "forced", "expected k$/a", "objective at least", "at most", f"plans within {within:.0%}",
+        title="What forcing a hub adds: to the expected cost of the best plan found, to the risk-weighted objective",
+    )  # fmt: skip
     for name, row in table.iterrows():
-        amounts = [f"{row[bound] / 1e3:,.1f}" for bound in ("extra_at_least", "extra_at_most")]
+        columns = ("extra_expected", "extra_at_least", "extra_at_most")
+        amounts = [f"{row[column] / 1e3:+,.1f}" if row[column] == row[column] else "–" for column in columns]
         shown.add_row(str(name), "open" if row["open"] else "closed", row["force"], *amounts, row["role"])
     return shown
 
