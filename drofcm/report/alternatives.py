@@ -99,9 +99,9 @@ def frontier_part(inputs: ReportInput) -> FrontierPart | None:
     worst = float(table["gap"].max())
     note = (
         "A line for each way to weigh mean and tail, a dot for each size of the ambiguity set: 0 is the stated "
-        "probabilities, 1 the set of the study. Money is under the stated probabilities, the risk-weighted objective is "
-        f"that of each search. Largest gap of these searches: {percent(worst, 1)}; dots nearer to each other than that "
-        "are the same."
+        "probabilities, 1 the set of the study. Money is under the stated probabilities, the risk-weighted objective "
+        f"is that of each search. Largest gap of these searches: {percent(worst, 1)}; dots nearer to each other than "
+        "that are the same."
     )
     axes = ("expected cost, k$/a", f"CVaR {level} of one event, k$")
     thousands = table[["expected_cost", "event_tail"]] / 1000

@@ -88,8 +88,8 @@ def write_robustness(
         Section(
             "Radius",
             [
-                "How often cross-validation took each radius, and what it would have brought in every repetition. The score is "
-                "the risk-weighted objective on held-out events (no cash)."
+                "How often cross-validation took each radius, and what it would have brought in every repetition. "
+                "The score is the risk-weighted objective on held-out events (no cash)."
             ],
             [lines],
             _radius_texts(radius),

@@ -20,6 +20,7 @@ import xarray as xr
 from drofcm.config import StudyFile, resolved
 from drofcm.core.errors import Finding, InputError, raise_if_any, shorten
 from drofcm.study.publish import writing
+from drofcm.validate.money import FIGURES
 
 __all__ = [
     "CHANGED",
@@ -157,10 +158,8 @@ def _are_findings(value: Any) -> bool:
 
 def _is_money(value: Any) -> bool:
     """Plans with their figures; what commands print of a run."""
-    return (
-        isinstance(value, dict)
-        and bool(value)
-        and all(isinstance(own, dict) and own and all(map(_is_number, own.values())) for own in value.values())
+    return isinstance(value, dict) and all(
+        isinstance(own, dict) and all(_is_number(own.get(figure)) for figure in FIGURES) for own in value.values()
     )
 
 

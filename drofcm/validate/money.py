@@ -8,6 +8,7 @@ expected and a bad event, and 24 times the worst tenth of events is no year.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -15,7 +16,21 @@ from drofcm.solve.result import Result
 from drofcm.validate.outofsample import tail_mean
 from drofcm.validate.year import Year, simulate_year
 
-__all__ = ["Money", "formula", "money_of"]
+__all__ = ["FIGURES", "Money", "formula", "money_of"]
+
+
+FIGURES: Final = (
+    "expected_cost",
+    "first_stage_cost",
+    "events_cost",
+    "event_mean",
+    "event_tail",
+    "event_worst",
+    "year_tail",
+    "year_tail_error",
+    "risk_weighted_objective",
+)
+"""What the figures of a plan are called in tables."""
 
 
 @dataclass(frozen=True)
@@ -57,18 +72,11 @@ class Money:
 
     @property
     def figures(self) -> dict[str, float]:
-        """All of it as plain numbers."""
-        return {
-            "expected_cost": self.expected,
-            "first_stage_cost": self.first_stage,
-            "events_cost": self.events,
-            "event_mean": self.event_mean,
-            "event_tail": self.event_tail,
-            "event_worst": self.event_worst,
-            "year_tail": self.year_tail,
-            "year_tail_error": self.year.error,
-            "risk_weighted_objective": self.risk_weighted,
-        }
+        """All of it as plain numbers, called as in `FIGURES`."""
+        event = (self.event_mean, self.event_tail, self.event_worst)
+        year = (self.year_tail, self.year.error)
+        values = (self.expected, self.first_stage, self.events, *event, *year, self.risk_weighted)
+        return dict(zip(FIGURES, values, strict=True))
 
 
 def money_of(result: Result, rate: float, alpha: float, *, rng: np.random.Generator) -> Money:
