@@ -126,7 +126,8 @@ def _show_run(folder: RunFolder) -> int:
         out.print("the run that is there is at least as good and stays; this is what it says")
     for sentence in facts["told"]:
         say(sentence)
-    out.print(money_table(facts["money"], facts["alpha"], "In money, and the objective that was minimised"))
+    figures = dict(sorted(facts["money"].items(), key=lambda own: own[0] != "this plan"))
+    out.print(money_table(figures, facts["alpha"], "Plans in money, and the objective that was minimised"))
     out.print(_bounds(facts))
     out.print(str(folder.path / "report.html"))
     if not facts["certified"]:

@@ -42,7 +42,7 @@ def sure(found: Benefit, rate: float) -> str:
 def _span(lower: float, upper: float) -> str:
     """Two sums in thousands, to as many decimals as the larger needs."""
     low, high = aligned([lower / 1000, upper / 1000])
-    return f"{low} to {high}"
+    return low if low == high else f"{low} to {high}"
 
 
 def _conditions(found: Benefit, rate: float) -> str:
