@@ -142,7 +142,7 @@ def test_run_evaluate_and_report(tmp_path: Path, tiny_told: tuple[RunFolder, str
     assert "optimal:" in shown
     code, shown, _ = call("evaluate", study, run.path / "tables" / "shipments.csv")
     assert code == 0
-    objective = run.provenance["objective"]
+    objective = run.provenance["risk_weighted_objective"]
     assert f"{objective / 1e3:,.1f}" in shown
     copy = tmp_path / run.path.name
     shutil.copytree(run.path, copy)
@@ -226,4 +226,4 @@ def test_ctrl_c_during_the_search_keeps_the_plan_and_valid_bounds(tmp_path: Path
     facts = run.provenance
     assert facts["certified"] is True
     assert facts["status"] == "interrupted"
-    assert facts["lower_bound"] < facts["upper_bound"] <= facts["objective, do nothing"]
+    assert facts["lower_bound"] < facts["upper_bound"] <= facts["risk_weighted_objective, do nothing"]

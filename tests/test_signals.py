@@ -99,7 +99,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
     moments.append(time.monotonic())
     assert run.process.returncode == 0
     (path,) = (folder / "runs").iterdir()
-    return Undisturbed(study, RunFolder(path).provenance["objective"], *np.diff(moments))
+    return Undisturbed(study, RunFolder(path).provenance["risk_weighted_objective"], *np.diff(moments))
 
 
 def stopped(own: Undisturbed, runs: Path, number: int, writing: bool, share: float) -> tuple[int, str]:
@@ -131,8 +131,8 @@ def is_whole(own: Undisturbed, runs: Path, code: int, told: str) -> None:
     assert facts["certified"]
     assert (code == 0) == (facts["status"] == "optimal")
     assert facts["lower_bound"] <= own.objective * (1 + 1e-9)
-    assert facts["objective"] >= own.objective * (1 - 0.005)
-    assert code == 3 or facts["objective"] == pytest.approx(own.objective, rel=1e-6)
+    assert facts["risk_weighted_objective"] >= own.objective * (1 - 0.005)
+    assert code == 3 or facts["risk_weighted_objective"] == pytest.approx(own.objective, rel=1e-6)
 
 
 def moments(count: int, purpose: int) -> Iterator[tuple[bool, float]]:
@@ -167,7 +167,7 @@ def test_killed_while_writing_the_next_run_gives_the_same_answer(undisturbed: Un
         assert done.exit_code == 0, done.output
         (path,) = runs.iterdir()
         assert RunFolder(path).faults() == []
-        assert RunFolder(path).provenance["objective"] == pytest.approx(undisturbed.objective, rel=1e-6)
+        assert RunFolder(path).provenance["risk_weighted_objective"] == pytest.approx(undisturbed.objective, rel=1e-6)
         shutil.rmtree(runs)
     assert left > 0
 

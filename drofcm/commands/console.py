@@ -37,6 +37,7 @@ __all__ = [
     "StudyPath",
     "err",
     "out",
+    "say",
     "told",
     "warn",
     "working",
@@ -238,6 +239,11 @@ def _new_file(folder: Path, stem: str, suffix: str, text: str) -> Path:
 def _line(what: object) -> str:
     """One line, whatever labels and names hold: no line may look like one that drofcm wrote."""
     return str(what).replace("\n", "\\n")
+
+
+def say(text: str) -> None:
+    """One line on stdout, whatever names it holds."""
+    out.print(_line(text))
 
 
 def warn(findings: Iterable[Finding]) -> None:

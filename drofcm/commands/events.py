@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 from rich.table import Table
@@ -11,6 +12,9 @@ from rich.table import Table
 from drofcm.commands.cluster import cluster
 from drofcm.commands.console import StudyPath, out, working
 from drofcm.commands.options import figure, positive
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["scenarios", "stability"]
 
@@ -73,6 +77,23 @@ def scenarios(
     out.print(f"{made.folder / EVENTS_FILE}\nto use it, name it in the study file: events: {{file: ...}}")
 
 
+_EXPECTED: Final = {"in sample": "mean_in_sample", "out of sample": "mean_out_of_sample"}
+_OBJECTIVE: Final = {
+    "in sample": "in_sample",
+    "lower bound": "lower_bound",
+    "out of sample": "out_of_sample",
+    "in - out": "promise",
+}
+
+
+def _costs(found: pd.DataFrame, title: str, columns: Mapping[str, str]) -> Table:
+    table = Table("ensemble", "events", *columns, title=title)
+    for name, row in found.iterrows():
+        costs = (f"{row[column] / 1e3:,.1f}" for column in columns.values())
+        table.add_row(str(name), f"{row['scenarios']:.0f}", *costs)
+    return table
+
+
 def stability(
     study: StudyPath,
     scenarios: Annotated[int, typer.Option(help="Events that each plan is made from", min=1)] = 20,
@@ -102,11 +123,6 @@ def stability(
             time_limit=time_limit,
             progress=tell,
         )
-    table = Table(
-        "ensemble", "events", "in sample", "lower bound", "out of sample", "in - out", title="Cost of plans, k$/a"
-    )
-    for name, row in found.table.iterrows():
-        costs = (f"{row[column] / 1e3:,.1f}" for column in ("in_sample", "lower_bound", "out_of_sample", "promise"))
-        table.add_row(str(name), f"{row['scenarios']:.0f}", *costs)
-    out.print(table)
-    out.print(str(found))
+    out.print(_costs(found.table, "Expected cost of plans, k$/a", _EXPECTED))
+    out.print(_costs(found.table, "Risk-weighted objective of plans (no cash), k$/a", _OBJECTIVE))
+    out.print(f"of the risk-weighted objective: {found}")

@@ -20,9 +20,11 @@ from drofcm.commands.console import (
     StudyPath,
     err,
     out,
+    say,
     warn,
     working,
 )
+from drofcm.commands.money import money_table
 from drofcm.commands.options import figure, positive
 from drofcm.core.errors import Finding, NotWrittenError
 from drofcm.core.files import check_file_target, unwritable, whole_file
@@ -91,7 +93,7 @@ def run(
 
     # what is shown of a run that is written is shown, whoever asks to stop
     with held():
-        with Shown("starting") as shown, _heeded_cluster(scheduler) as client:
+        with Shown("starting", unit="k$/a risk-weighted") as shown, _heeded_cluster(scheduler) as client:
             folder = run_study(
                 study,
                 runs,
@@ -122,7 +124,11 @@ def _show_run(folder: RunFolder) -> int:
         out.print("an equal run is there already; nothing was solved")
     if folder.stayed:
         out.print("the run that is there is at least as good and stays; this is what it says")
-    out.print(_headline(facts))
+    for sentence in facts["told"]:
+        say(sentence)
+    figures = dict(sorted(facts["money"].items(), key=lambda own: own[0] != "this plan"))
+    out.print(money_table(figures, facts["alpha"], "Plans in money, and the objective that was minimised"))
+    out.print(_bounds(facts))
     out.print(str(folder.path / "report.html"))
     if not facts["certified"]:
         err.print("the plan failed its certificate, see certificate.csv: do not use it", style="bold red")
@@ -141,16 +147,24 @@ def evaluate(
     plan: Annotated[Path, typer.Argument(help="CSV with columns supplier, hub, fcm, modules", show_default=False)],
 ) -> None:
     """Price your own plan on the events of a study, beside doing nothing."""
-    from drofcm.study.plan import evaluate_plan, read_plan
+    from drofcm.report.evidence import sure
+    from drofcm.study.plan import evaluate_plan, judged, read_plan
     from drofcm.study.run import open_study, solve_do_nothing
 
     with working("reading the study and its data") as tell:
         assembly = open_study(study)
         chosen = read_plan(plan, assembly.data)
         tell("solving every event at the plan")
-        results = {"your plan": evaluate_plan(assembly, chosen), "do nothing": solve_do_nothing(assembly)}
+        results = {"your plan": evaluate_plan(assembly, chosen), DO_NOTHING: solve_do_nothing(assembly)}
+        tell("simulating years")
+        found = judged(assembly, *results.values())
     warn(assembly.findings)
-    out.print(_comparison(results))
+    figures = dict(zip(results, (own.figures for own in found.money), strict=True))
+    table = money_table(figures, found.alpha, "The plan on the events of the study")
+    table.add_row("unserved, MWh an event", *(f"{energy:,.3f}" for energy in found.unserved))
+    out.print(table)
+    say(sure(found.benefit, found.rate))
+    say(f"Risk-weighted objective: {found.formula}.")
 
 
 def report(folder: Annotated[Path, typer.Argument(help="Run folder", show_default=False)]) -> None:
@@ -191,42 +205,27 @@ def criticality(
 
 
 def _criticality(table: pd.DataFrame, within: float) -> Table:
-    shown = Table("hub", "in the plan", "forced", "costs at least k$/a", "at most", f"plans within {within:.0%}")
+    shown = Table(
+        "hub", "in the plan", "forced", "expected k$/a", "objective at least", "at most", f"plans within {within:.0%}",
+        title="What forcing a hub adds: to the expected cost of the best plan found, to the risk-weighted objective",
+    )  # fmt: skip
     for name, row in table.iterrows():
-        amounts = [f"{row[bound] / 1e3:,.1f}" for bound in ("extra_at_least", "extra_at_most")]
+        columns = ("extra_expected", "extra_at_least", "extra_at_most")
+        amounts = [f"{row[column] / 1e3:+,.1f}" if row[column] == row[column] else "–" for column in columns]
         shown.add_row(str(name), "open" if row["open"] else "closed", row["force"], *amounts, row["role"])
     return shown
 
 
-def _headline(facts: dict[str, Any]) -> str:
-    cost, bound, benefit = facts["objective"], facts["lower_bound"], facts["gap_of_benefit"]
-    others = {name.removeprefix("objective, "): own for name, own in facts.items() if name.startswith("objective, ")}
-    head = f"{ended(facts['status'], facts['gap'])}: {cost / 1e3:,.1f} k$/a"
+def _bounds(facts: dict[str, Any]) -> str:
+    """How the search ended, in the risk-weighted objective."""
+    from drofcm.study.folder import OBJECTIVE
+
+    cost, bound, benefit = facts[OBJECTIVE], facts["lower_bound"], facts["gap_of_benefit"]
+    head = f"{ended(facts['status'], facts['gap'])}: risk-weighted objective {cost / 1e3:,.1f} k$/a"
     if bound == -math.inf:
-        head += ", no bound yet"
-    else:
-        head += f", no plan costs less than {bound / 1e3:,.1f}; gap {facts['gap']:.2%} of the cost"
-        if math.isfinite(benefit):
-            head += f", {benefit:.2%} of (do nothing - lower bound)"
-        elif others.get(DO_NOTHING, math.inf) < cost * (1 - _EQUAL):
-            head += "; it costs more than doing nothing"
-    return head + "\n" + ", ".join(f"{name} {_change(own, cost)}" for name, own in others.items())
-
-
-def _change(other: float, cost: float) -> str:
-    return f"{other / cost - 1:+.0%}" if cost else f"{other / 1e3:,.1f} k$/a"
-
-
-def _comparison(results: dict[str, Any]) -> Table:
-    table = Table("k$/a", *results, title="The plan on the events of the study")
-    table.add_row("objective", *(f"{result.objective / 1e3:,.1f}" for result in results.values()))
-    for term in ("cost_hub_setup", "cost_transport", "cost_modules"):
-        name = term.removeprefix("cost_").replace("_", " ")
-        table.add_row(name, *(f"{float(result.terms[term]) / 1e3:,.1f}" for result in results.values()))
-    mean = [float((result.recourse_cost * result.probability).sum()) for result in results.values()]
-    table.add_row("events, expected", *(f"{cost / 1e3:,.1f}" for cost in mean))
-    unserved = [
-        float((result.terms["unserved_energy"].sum("node") * result.probability).sum()) for result in results.values()
-    ]
-    table.add_row("unserved, MWh an event", *(f"{energy:,.3f}" for energy in unserved))
-    return table
+        return f"{head}, no bound yet"
+    head += f", no plan has less than {bound / 1e3:,.1f}; gap {facts['gap']:.2%} of it"
+    if math.isfinite(benefit):
+        return f"{head}, {benefit:.2%} of (do nothing - lower bound)"
+    nothing = facts.get(f"{OBJECTIVE}, {DO_NOTHING}", math.inf)
+    return f"{head}; it has more than doing nothing" if nothing < cost * (1 - _EQUAL) else head

@@ -56,8 +56,9 @@ def moves_part(inputs: ReportInput) -> MovesPart | None:
         what = f"Robustness {join(parts)}"
     note = (
         "Against the plan made for the stated probabilities alone, this plan costs "
-        f"{money(abs(dearer))} k$/a {'more' if dearer >= 0 else 'less'} on average under those probabilities, and "
-        f"{money(abs(saved))} k$/a {'less' if saved >= 0 else 'more'} in the worst case over the ambiguity set. "
+        f"{money(abs(dearer))} k$/a {'more' if dearer >= 0 else 'less'} in expectation under those probabilities; its "
+        f"risk-weighted objective, at worst over the ambiguity set, is {money(abs(saved))} k$/a "
+        f"{'lower' if saved >= 0 else 'higher'}. "
         "What searches left open (the gap) is part of such differences."
         if not moved.empty
         else "The search for that plan found nothing better, within its gap, than what this plan already is."
@@ -89,28 +90,32 @@ def frontier_part(inputs: ReportInput) -> FrontierPart | None:
     if table is None:
         return None
     level, plans = percent(inputs.alpha), table.to_dict("records")
-    safe, cheap = (min(plans, key=lambda own: own[name]) for name in ("cvar_cost", "mean_cost"))
-    fallen, risen = cheap["cvar_cost"] - safe["cvar_cost"], safe["mean_cost"] - cheap["mean_cost"]
+    safe, cheap = (min(plans, key=lambda own: own[name]) for name in ("event_tail", "expected_cost"))
+    fallen, risen = cheap["event_tail"] - safe["event_tail"], safe["expected_cost"] - cheap["expected_cost"]
     heading = (
-        f"From the cheapest plan on average to the one with the lightest tail, CVaR {level} falls by {money(fallen)} "
-        f"k$/a and the mean rises by {money(risen)} k$/a"
+        f"From the cheapest plan in expectation to the one with the lightest tail, CVaR {level} of one event falls by "
+        f"{money(fallen)} k$ and the expected cost of a year rises by {money(risen)} k$"
     )
     worst = float(table["gap"].max())
     note = (
         "A line for each way to weigh mean and tail, a dot for each size of the ambiguity set: 0 is the stated "
-        f"probabilities, 1 the set of the study. Every plan is judged under the stated probabilities. Largest gap of "
-        f"these searches: {percent(worst, 1)}; dots nearer to each other than that are the same."
+        "probabilities, 1 the set of the study. Money is under the stated probabilities, the risk-weighted objective "
+        f"is that of each search. Largest gap of these searches: {percent(worst, 1)}; dots nearer to each other than "
+        "that are the same."
     )
-    axes = ("mean cost, k$/a", f"CVaR {level} of cost, k$/a")
-    thousands = table[["mean_cost", "cvar_cost"]] / 1000
-    drawing = frontier("frontier", "Cost against tail risk", thousands, "mean_cost", "cvar_cost", axes)
+    axes = ("expected cost, k$/a", f"CVaR {level} of one event, k$")
+    thousands = table[["expected_cost", "event_tail"]] / 1000
+    drawing = frontier("frontier", "Expected cost against tail risk", thousands, "expected_cost", "event_tail", axes)
     columns = {
-        "Mean, k$/a": _thousands(table["mean_cost"]),
-        f"CVaR {level}, k$/a": _thousands(table["cvar_cost"]),
-        "Hubs and modules, k$/a": _thousands(table["first_stage_cost"]),
+        "Expected, k$/a": _thousands(table["expected_cost"]),
+        "of which hubs and modules": _thousands(table["first_stage_cost"]),
+        "One event, mean, k$": _thousands(table["event_mean"]),
+        f"One event, CVaR {level}, k$": _thousands(table["event_tail"]),
+        f"A year, CVaR {level}, k$": _thousands(table["year_tail"]),
         "ENS, MWh an event": aligned(table["ens"]),
         "Hubs": [number(value, 0) for value in table["hubs"]],
         "Modules": [number(value, 0) for value in table["modules"]],
+        "Risk-weighted objective, k$/a": _thousands(table["risk_weighted_objective"]),
         "Gap": [percent(value, 1) for value in table["gap"]],
     }
     labels = [(str(risk), number(multiple, 2)) for risk, multiple in table.index]

@@ -13,6 +13,7 @@ from bokeh.plotting import figure
 
 from drofcm.report.figures import blank
 from drofcm.report.inputs import ReportInput
+from drofcm.report.stable import settling_time
 from drofcm.report.style import (
     INK,
     MUTED,
@@ -253,7 +254,7 @@ def _choice(
         title="Scenario, dearest first", options=options, value=first, name="dispatch_scenario", width=430
     )
     node = Select(title="Node", options=nodes_of[first], value=ALL_NODES, name="dispatch_node", width=200)
-    settled = inputs.quantities["stabilisation_time"]
+    settled = settling_time(inputs.data, inputs.plan, inputs.quantities["stabilisation_time"])
     code = CustomJS(
         args={
             "scenario": scenario,

@@ -9,14 +9,14 @@ import xarray as xr
 from bokeh.models import Model
 
 from drofcm.core.errors import raise_if_any
-from drofcm.report import figures, grids, statements, tables
+from drofcm.report import evidence, figures, grids, statements, tables
 from drofcm.report.alternatives import frontier_part, moves_part
 from drofcm.report.dispatch import MOST_SCENARIOS, dispatch
 from drofcm.report.inputs import ReportInput, check
 from drofcm.report.maps import maps
 from drofcm.report.nature import nature
 from drofcm.report.page import write_page
-from drofcm.report.style import amount
+from drofcm.report.style import amount, percent
 
 __all__ = ["ReportInput", "write_report"]
 
@@ -59,7 +59,8 @@ def write_report(path: Path, inputs: ReportInput) -> None:
     context = {
         "inputs": inputs,
         "decision": statements.decision(inputs),
-        "outcome": statements.outcome(headline),
+        "outcome": statements.outcome(inputs, headline),
+        "sure": evidence.sure(inputs.benefit, inputs.event_rate),
         "proof": statements.proof(inputs),
         "says": {
             "where": statements.where(inputs),
@@ -72,10 +73,12 @@ def write_report(path: Path, inputs: ReportInput) -> None:
         "headline": grids.headline(headline, inputs.alpha),
         "counts": {name: data.sizes[name] for name in ("scenario", "time", "bus", "node", "hub", "supplier")},
         "event_rate": amount(rate),
+        "tail": percent(1 - inputs.alpha),
         "crs": inputs.layers["buses"].crs.to_string(),
         "grids": {
             "terms": grids.cost_terms(terms),
             "risk": grids.risk(inputs),
+            "years": grids.years(inputs),
             "scenarios": grids.scenarios(scenarios),
             "nodes": grids.nodes(nodes),
             "shipments": grids.shipments(inputs, shipped),

@@ -12,8 +12,10 @@ from drofcm.validate.outofsample import repetition_interval
 __all__ = ["FIGURES", "by_radius", "differences", "summary"]
 
 FIGURES: Final = {
-    "mean_cost": "mean cost, $/a",
-    "cvar_cost": "CVaR 0.95 of cost, $/a",
+    "expected_cost": "expected cost, $/a",
+    "event_mean": "mean of one event, $",
+    "event_tail": "CVaR 0.95 of one event, $",
+    "year_tail": "CVaR 0.95 of a year, $/a",
     "ens": "ENS, MWh an event",
     "unserved_energy": "unserved energy, MWh an event",
     "any_unserved": "probability of any unserved load",

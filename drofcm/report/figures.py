@@ -12,6 +12,7 @@ from bokeh.models import (
     ColumnDataSource,
     FactorRange,
     HoverTool,
+    Label,
     NumeralTickFormatter,
     Range1d,
     Span,
@@ -27,6 +28,7 @@ __all__ = ["blank", "convergence", "cost_bars", "cost_distribution", "loadings",
 
 # Tol's muted scheme: none of these colours stands for a technology
 CLASS_COLOURS = ("#332288", "#ddcc77", "#88ccee", "#aa4499", "#999933", "#661100", "#44aa99", "#bbbbbb")
+INK_BLUE = "#1b2a4a"
 MOST_LABELS = 60
 LABEL_ROOM = 460
 """Pixels along the axis of a figure of half the page; labels that need more stand upright."""
@@ -74,7 +76,7 @@ def _legend(plot: figure, place: str = "above", **options: Any) -> None:
 
 
 def cost_bars(terms: pd.DataFrame) -> figure:
-    """Each term of the cost as bars, the plan beside what it is compared with.
+    """Each term of the expected cost as bars, the plan beside what it is compared with.
 
     Parameters
     ----------
@@ -86,7 +88,7 @@ def cost_bars(terms: pd.DataFrame) -> figure:
     source = ColumnDataSource({"term": labels} | {name: shown[name].to_numpy() / 1000 for name in shown})
     plot = blank(
         "cost_bars",
-        "Yearly cost by term",
+        "Expected cost of a year by term",
         580,
         80 + 42 * len(labels),
         y_range=FactorRange(*reversed(labels), range_padding=0.05),
@@ -214,46 +216,48 @@ def unserved(table: pd.DataFrame) -> figure:
 
 
 def settling(table: pd.DataFrame, horizon: float) -> figure:
-    """Time until each node is stable: median to worst event, and the time allowed; hours."""
+    """Time until each node is stable: median to worst event, and the time allowed; hours.
+
+    A node that is never stable, or dark within its band, has no time: it is marked at the edge, above a line.
+    """
     shown = _most(table, table["settled_worst"])
     labels = [plot_text(str(label)) for label in shown.index]
     settled = shown[["settled_median", "settled_worst"]]
     finite = settled.where(np.isfinite(settled)).max().max()
     # an axis to the end of the horizon would flatten everything that can be told apart
     end = min(horizon, float(np.nanmax([2 * shown["stabilise_within"].max(), 1.1 * finite])))
-    source = _settling_source(shown, labels, end)
+    never = 1.12 * end
+    source = _settling_source(shown, labels, never)
     plot = blank("settling", "Time until the node is stable, t_i", 580, 330, x_range=FactorRange(*labels))
     plot.segment("node", "median", "node", "worst", source=source, color=MUTED, line_width=3)
-    worst = plot.scatter(
-        "node",
-        "worst",
-        source=source,
-        marker="marker",
-        size=10,
-        color="#1b2a4a",
-        legend_label="worst event (triangle: never)",
-    )
-    plot.scatter(
-        "node",
-        "median",
-        source=source,
-        size=9,
-        fill_color="white",
-        line_color="#1b2a4a",
-        line_width=2,
-        legend_label="median",
-    )
+    look = {"size": 10, "color": INK_BLUE}
+    hollow = {"size": 9, "fill_color": "white", "line_color": INK_BLUE, "line_width": 2}
+    drawn = []
+    for column, marker, label, style in (
+        ("worst_at", "circle", "worst event", look),
+        ("median_at", "circle", "median", hollow),
+        ("worst_never", "triangle", "never in the worst", look),
+        ("median_never", "inverted_triangle", "never in the median", hollow),
+    ):
+        if np.isfinite(source.data[column]).any():
+            drawn.append(plot.scatter("node", column, source=source, marker=marker, legend_label=label, **style))
     plot.scatter(
         "node", "allowed", source=source, marker="dash", size=22, color="#d55e00", line_width=3, legend_label="allowed"
     )
+    if np.isinf(settled).any(axis=None):
+        edge = {"line_color": MUTED, "line_dash": "dotted", "line_width": 1.5}
+        plot.add_layout(Span(location=(end + never) / 2, dimension="width", **edge))
+        above = {"text": "never stable within the horizon", "text_font_size": "11px", "text_color": MUTED}
+        plot.add_layout(Label(x=4, y=(end + never) / 2, x_units="screen", y_offset=2, **above))
     tooltips = [
         ("node", "@node"),
         ("median", "@median_text"),
         ("worst", "@worst_text"),
+        ("dark within its band", "@dark{0 %} of its events"),
         ("allowed", "@allowed_min{0} min"),
     ]
-    plot.add_tools(HoverTool(renderers=[worst], tooltips=tooltips))
-    plot.y_range.start = -0.04 * end
+    plot.add_tools(HoverTool(renderers=drawn, tooltips=tooltips))
+    plot.y_range = Range1d(-0.04 * end, 1.06 * (never if np.isinf(settled).any(axis=None) else end))
     plot.yaxis.axis_label = "h after the onset"
     plot.xaxis.axis_label = "node"
     _label_axis(plot, labels)
@@ -261,26 +265,29 @@ def settling(table: pd.DataFrame, horizon: float) -> figure:
     return plot
 
 
-def _settling_source(shown: pd.DataFrame, labels: Sequence[str], end: float) -> ColumnDataSource:
-    """Median and worst time by node as marks that end with the axis, and as words."""
+def _settling_source(shown: pd.DataFrame, labels: Sequence[str], never: float) -> ColumnDataSource:
+    """Median and worst time by node, as words and as marks: on the axis, or at ``never`` where there is no time."""
 
     def words(column: str) -> list[str]:
         return [
             "never within the horizon" if np.isinf(value) else f"{number(60 * value, 0)} min" for value in shown[column]
         ]
 
-    return ColumnDataSource(
-        {
-            "node": labels,
-            "median": shown["settled_median"].clip(upper=end).to_numpy(),
-            "worst": shown["settled_worst"].clip(upper=end).to_numpy(),
-            "worst_text": words("settled_worst"),
-            "median_text": words("settled_median"),
-            "allowed": shown["stabilise_within"].to_numpy(),
-            "allowed_min": 60 * shown["stabilise_within"].to_numpy(),
-            "marker": np.where(np.isinf(shown["settled_worst"]), "triangle", "circle"),
+    columns: dict[str, Any] = {"node": labels}
+    for name in ("median", "worst"):
+        value = shown[f"settled_{name}"].to_numpy(dtype=float)
+        columns |= {
+            name: np.where(np.isinf(value), never, value),
+            f"{name}_at": np.where(np.isinf(value), np.nan, value),
+            f"{name}_never": np.where(np.isinf(value), never, np.nan),
+            f"{name}_text": words(f"settled_{name}"),
         }
-    )
+    columns |= {
+        "dark": shown["dark"].to_numpy(),
+        "allowed": shown["stabilise_within"].to_numpy(),
+        "allowed_min": 60 * shown["stabilise_within"].to_numpy(),
+    }
+    return ColumnDataSource(columns)
 
 
 def voltages(state: pd.DataFrame) -> figure:
@@ -298,7 +305,9 @@ def voltages(state: pd.DataFrame) -> figure:
         {"bus": labels}
         | {name: shown[name].to_numpy() for name in ("voltage_low", "voltage_high", "v_base", "v_min", "v_max")}
     )
-    plot = blank("voltages", "Voltage: range over all events and steps", 580, 330, x_range=FactorRange(*labels))
+    plot = blank(
+        "voltages", "Voltage in the linear model: range over all events", 580, 330, x_range=FactorRange(*labels)
+    )
     limits = {"color": "#d55e00", "line_width": 2, "line_dash": "dashed"}
     for limit in ("v_min", "v_max"):
         plot.line("bus", limit, source=source, legend_label="limits", **limits)
@@ -349,7 +358,9 @@ def loadings(state: pd.DataFrame) -> figure:
     shown = _most(state, state["loading"])
     labels = [plot_text(str(label)) for label in shown.index]
     source = ColumnDataSource({"line": labels, "loading": 100 * shown["loading"], "base": 100 * shown["loading_base"]})
-    plot = blank("loadings", "Line loading: largest over all events and steps", 580, 330, x_range=FactorRange(*labels))
+    plot = blank(
+        "loadings", "Line loading in the linear model: largest in events", 580, 330, x_range=FactorRange(*labels)
+    )
     bars = plot.vbar("line", top="loading", width=0.7, source=source, color="#8796b5", legend_label="largest in events")
     plot.scatter(
         "line",
@@ -374,13 +385,13 @@ def loadings(state: pd.DataFrame) -> figure:
 
 
 def convergence(log: pd.DataFrame) -> figure | None:
-    """Lower and upper bound against time, k$/a; None where the log holds no two finite bounds."""
+    """Bounds of the risk-weighted objective against time, k$/a; None where the log holds no two finite bounds."""
     # the log of a search that had nothing left to do has no columns
     bounds = log.reindex(columns=["seconds", "lower_bound", "upper_bound"]).astype(float)
     bounds = bounds.where(np.isfinite(bounds)).dropna(subset="seconds")
     if bounds["lower_bound"].count() < 2 or bounds["upper_bound"].count() < 1:
         return None
-    plot = blank("convergence", "Bounds of the objective while solving", 580, 300)
+    plot = blank("convergence", "Bounds of the risk-weighted objective while solving", 580, 300)
     styles = {"upper_bound": ("upper bound", "#1b2a4a", "solid"), "lower_bound": ("lower bound", "#d55e00", "dashed")}
     for column, (label, colour, dash) in styles.items():
         part = bounds[["seconds", column]].dropna()

@@ -28,9 +28,12 @@ __all__ = [
     "risk",
     "scenarios",
     "shipments",
+    "years",
 ]
 
 MOST_ROWS: Final = 25
+_BOTH_SIDES: Final = 1.96
+"""Standard errors that hold 95 %."""
 
 
 @dataclass(frozen=True)
@@ -69,17 +72,21 @@ class HeadlineRow:
 def headline(table: pd.DataFrame, alpha: float) -> list[HeadlineRow]:
     """The figures a planner compares first, from `drofcm.report.tables.headline`."""
     plans = [str(name) for name in table.columns]
-    decimals = 0 if table.loc["objective"].max() >= 1e5 else 1
+    decimals = 0 if table.loc["expected_cost"].max() >= 1e5 else 1
     rows = []
     for key, (label, unit) in tables.HEADLINE.items():
         values = [float(table[name][key]) for name in plans]
+        if key == "dark" and not any(values):
+            continue
         if unit == "k$/a":
             texts = [number(value / 1000, decimals) for value in values]
+        elif unit == "k$/event":
+            texts = [number(value / 1000, 1) for value in values]
         elif unit == "MWh/event":
             texts = aligned(values)
         else:
             texts = [number(100 * value if unit == "%" else value, 0) for value in values]
-        label = f"Events, CVaR {percent(alpha)}" if key == "cvar" else label
+        label = label.replace("CVaR", f"CVaR {percent(alpha)}")
         rows.append(HeadlineRow(key, label, unit, dict(zip(plans, texts, strict=True))))
     return rows
 
@@ -94,17 +101,33 @@ def cost_terms(table: pd.DataFrame) -> Grid:
 
 
 def risk(inputs: ReportInput) -> Grid:
-    """Mean, VaR, CVaR and worst cost of an event under each plan."""
-    rate = float(inputs.data["event_rate"])
+    """Mean, VaR, CVaR and worst cost of an event under each plan, $ an event."""
     columns = []
-    for result in inputs.plans.values():
-        cost, probability = result.recourse_cost.values / rate, result.probability.values
-        var, cvar = tables.value_at_risk(cost, probability, inputs.alpha)
-        columns.append(_numbers(np.array([probability @ cost, var, cvar, cost[probability > 0].max()]) / 1000, 1))
+    for name, result in inputs.plans.items():
+        cost, own = result.recourse_cost.values / inputs.event_rate, inputs.money[name]
+        var, _ = tables.value_at_risk(cost, result.probability.values, inputs.alpha)
+        columns.append(_numbers(np.array([own.event_mean, var, own.event_tail, own.event_worst]) / 1000, 1))
     level = percent(inputs.alpha)
     labels = ["Mean", f"VaR {level}", f"CVaR {level}", "Dearest scenario"]
     rows = [list(row) for row in zip(labels, *columns, strict=True)]
     return Grid(["k$ per event", *inputs.plans], rows, [False] + [True] * len(inputs.plans))
+
+
+def years(inputs: ReportInput) -> Grid:
+    """What a year costs under each plan, hubs and modules included: mean and spread in closed form, tail simulated."""
+    columns = []
+    for own in inputs.money.values():
+        plain = np.array([own.expected, own.year.deviation, own.year_tail]) / 1000
+        columns.append([*_numbers(plain, 1), f"± {number(_BOTH_SIDES * own.year.error / 1000, 1)}"])
+    labels = ["Mean", "Standard deviation", f"CVaR {percent(inputs.alpha)}", "its sampling error, 95 %"]
+    rows = [list(row) for row in zip(labels, *columns, strict=True)]
+    count = inputs.money["this plan"].year.years
+    note = (
+        f"{number(count, 0)} years simulated: the number of events is Poisson with mean {amount(inputs.event_rate)}, "
+        "each is one of the scenarios, drawn with their probabilities and independent of the others; all plans meet "
+        "the same years. The error is that of the simulation alone."
+    )
+    return Grid(["k$ per year", *inputs.plans], rows, [False] + [True] * len(inputs.plans), note=note)
 
 
 def scenarios(table: pd.DataFrame) -> Grid:
@@ -136,6 +159,7 @@ def nodes(table: pd.DataFrame) -> Grid:
         "Critical load, MW": _numbers(table["critical_load"], 2),
         "Touched by, of events": _percents(table["touched"]),
         "Stable in time": _percents(table["stabilised"]),
+        **({"Dark within the band": _percents(table["dark"])} if (table["dark"] > 0).any() else {}),
         "t_i median, min": _minutes(table["settled_median"]),
         "t_i worst, min": _minutes(table["settled_worst"]),
         "Allowed, min": _minutes(table["stabilise_within"]),
@@ -180,8 +204,11 @@ def hubs(inputs: ReportInput) -> Grid:
     }
     note = ""
     if "slot_worth" in table:
-        columns["One more slot saves, k$/a"] = _numbers(table["slot_worth"] / 1000, 1)
-        note = "What one more slot saves is its price in the linear relaxation: a guide, not a promise."
+        columns["One more slot is worth, k$/a"] = _numbers(table["slot_worth"] / 1000, 1)
+        note = (
+            "What one more slot is worth is its price in the linear relaxation of the risk-weighted objective: a "
+            "guide, not a promise. Where slots are empty it is worth nothing and no price is shown."
+        )
     return _grid(columns, left=("Hub", "State"), note=note)
 
 
@@ -205,6 +232,8 @@ def quantities(inputs: ReportInput) -> Grid:
     """What else was computed from the solution: scalars, expected values over scenarios, one line per technology."""
     rows = []
     for name, array in inputs.quantities.data_vars.items():
+        if name == "share_stabilised":
+            continue  # it counts nodes that are dark within their band; the headline does not
         label, unit = str(name).replace("_", " "), str(array.attrs.get("units", ""))
         if array.dims == ("scenario",):
             mean = float(array.weighted(inputs.plan.probability).mean())
@@ -240,7 +269,7 @@ def download(table: pd.DataFrame) -> str:
 
 def provenance(inputs: ReportInput) -> Grid:
     """Provenance of the study and of the solution, nested entries flattened."""
-    study = {key: value for key, value in inputs.provenance.items() if key != "solution"}
+    study = {key: value for key, value in inputs.provenance.items() if key not in ("solution", "money", "told")}
     rows = [*_flat(study), *_flat(inputs.plan.provenance, "solution")]
     return Grid(["Entry", "Value"], rows, [False, False])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final
 
 import geopandas as gpd
@@ -11,8 +12,12 @@ import pandas as pd
 import xarray as xr
 
 from drofcm.core.errors import Finding, shorten
+from drofcm.core.randomness import stream
 from drofcm.solve.result import Result
+from drofcm.validate.benefit import Benefit, benefit_of
+from drofcm.validate.information import Foresight, StochasticSolution
 from drofcm.validate.ledger import Certificate
+from drofcm.validate.money import Money, formula, money_of
 
 __all__ = ["DO_NOTHING", "EXPECTED_VALUE_PLAN", "LAYERS", "MEDIAN_PLAN", "NOMINAL_PLAN", "ReportInput", "check"]
 
@@ -68,9 +73,12 @@ class ReportInput:
     alpha
         Confidence level of the VaR and CVaR that are shown.
     frontier
-        Other plans by ``risk`` and ``multiple`` (of the size of the ambiguity set) with their ``objective``, ``gap``,
-        ``mean_cost``, ``cvar_cost``, ``first_stage_cost`` [$/a], ``ens`` [MWh an event], ``hubs`` and ``modules``;
-        None if none were sought.
+        Other plans by ``risk`` and ``multiple`` (of the size of the ambiguity set) with ``gap``, the figures of
+        `drofcm.validate.money.Money`, ``ens`` [MWh an event], ``hubs`` and ``modules``; None if none were sought.
+    seed
+        From which years and resamples are drawn.
+    foresight
+        What it would be worth to know the event before the plan is made; None if nobody asked.
     """
 
     title: str
@@ -85,6 +93,8 @@ class ReportInput:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     alpha: float = 0.9
     frontier: pd.DataFrame | None = None
+    seed: int = 0
+    foresight: Foresight | None = None
 
     @property
     def plans(self) -> dict[str, Result]:
@@ -93,6 +103,36 @@ class ReportInput:
             name for name in (NOMINAL_PLAN, EXPECTED_VALUE_PLAN, MEDIAN_PLAN, DO_NOTHING) if name in self.baselines
         ]
         return {"this plan": self.plan} | {name: self.baselines[name] for name in order}
+
+    @property
+    def event_rate(self) -> float:
+        """Events a year."""
+        return float(self.data["event_rate"])
+
+    @cached_property
+    def money(self) -> dict[str, Money]:
+        """Every plan in money; all plans meet the same years."""
+        return {
+            name: money_of(result, self.event_rate, self.alpha, rng=stream(self.seed, "years"))
+            for name, result in self.plans.items()
+        }
+
+    @cached_property
+    def benefit(self) -> Benefit:
+        """What the plan saves against doing nothing, and how sure that is."""
+        nothing = self.baselines[DO_NOTHING]
+        return benefit_of(self.plan, nothing, self.event_rate, self.alpha, rng=stream(self.seed, "benefit"))
+
+    @property
+    def stochastic_solution(self) -> StochasticSolution:
+        """What planning with scenarios saves against planning for their mean, in the risk-weighted objective."""
+        return StochasticSolution.between(self.plan, self.baselines[EXPECTED_VALUE_PLAN])
+
+    @property
+    def formula(self) -> str:
+        """How the risk-weighted objective is made."""
+        facts = self.plan.provenance
+        return formula(str(facts.get("risk", "risk")), self.event_rate, str(facts.get("ambiguity", "nominal")))
 
 
 def check(inputs: ReportInput) -> list[Finding]:

@@ -31,7 +31,8 @@ def finding(table: pd.DataFrame, events: int, caution: str = "") -> str:
     span = f"{number(best['lower'] / 1000, 0)} to {number(best['upper'] / 1000, 0)} k$/a"
     return (
         f"Cross-validation takes radius {number(best['radius'], 2)} ({percent(best['share'])} of the mean distance of "
-        f"two events): {percent(change, 1)} in held-out risk against radius 0 (90 %: {span}); {doubt}."
+        f"two events): {percent(change, 1)} in the held-out risk-weighted objective against radius 0 "
+        f"(90 %: {span}); {doubt}."
     )
 
 
@@ -65,7 +66,7 @@ def write_radius(
     table, plans, moves
         ``radius``, ``frontier`` and ``moves`` of `drofcm.study.radius.RadiusRun`.
     """
-    money = table[["score", "objective", "mean_cost", "cvar_cost"]] / 1000
+    money = table[["score", "risk_weighted_objective", "expected_cost"]] / 1000
     labels = [
         f"{number(row['multiple'], 2)} x ({number(row['radius'], 2)})" for row in table.reset_index().to_dict("records")
     ]
@@ -74,29 +75,34 @@ def write_radius(
     drawn = [
         curves(
             "score",
-            "Held-out risk and the objective of the plan on all events",
+            "Risk-weighted objective held out and on all events, and expected cost",
             money,
-            {"score": "held out", "objective": "worst case over the ball", "mean_cost": "mean", "cvar_cost": "CVaR"},
+            {
+                "score": "held out",
+                "risk_weighted_objective": "all events, worst over the ball",
+                "expected_cost": "expected cost",
+            },
             "radius, multiples of the starting radius",
             "k$/a",
         ),
         intervals(
             "gain",
-            "Held-out risk less that of radius 0, 90 % bootstrap" + (f" ({caution})" if caution else ""),
+            "Held-out objective less that of radius 0, 90 % bootstrap" + (f" ({caution})" if caution else ""),
             gain.iloc[1:],
             "k$/a",
             zero=True,
         ),
     ]
-    both = plans[["mean_cost", "cvar_cost"]] / 1000
-    axes = ("mean cost, k$/a", f"CVaR {alpha:g} of cost, k$/a")
-    lines = frontier("frontier", "Every plan under the stated probabilities", both, "mean_cost", "cvar_cost", axes)
+    both = plans[["expected_cost", "event_tail"]] / 1000
+    axes = ("expected cost, k$/a", f"CVaR {alpha:g} of one event, k$")
+    lines = frontier("frontier", "Every plan under the stated probabilities", both, "expected_cost", "event_tail", axes)
     sections = [
         Section(
             "How robust",
             [
-                "The score is the risk, in the sense of the study, of costs on events that were held out when the plan "
-                f"was made. Ambiguity: {ambiguity}. Candidates are multiples of the mean distance of two events over "
+                "The score is the risk-weighted objective (first stage + event rate x the study's weights of mean and "
+                "tail of one event; no cash) on events that were held out when the plan was made. "
+                f"Ambiguity: {ambiguity}. Candidates are multiples of the mean distance of two events over "
                 "the root of their number: a rate that theory gives, whose constant it does not.",
             ],
             drawn,
@@ -129,8 +135,11 @@ def _radius_texts(table: pd.DataFrame) -> pd.DataFrame:
             "multiple": [number(value, 2) for value in table.index],
             "radius": [number(value, 2) for value in table["radius"]],
             "share of mean distance": [percent(value, 1) for value in table["share"]],
-            "held-out risk, k$/a": thousands("score"),
-            "held-out mean, k$/a": thousands("held_out_mean"),
+            "held-out objective, k$/a": thousands("score"),
+            "held-out expected cost, k$/a": thousands("held_out_expected_cost"),
+            "expected cost, k$/a": thousands("expected_cost"),
+            "CVaR of one event, k$": thousands("event_tail"),
+            "CVaR of a year, k$": thousands("year_tail"),
             "price of robustness": [percent(value, 1) for value in table["price"]],
             "first stage, k$/a": thousands("first_stage_cost"),
             "hubs": [number(value, 0) for value in table["hubs"]],

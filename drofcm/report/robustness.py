@@ -14,16 +14,17 @@ from drofcm.report.style import number
 
 __all__ = ["verdict", "write_robustness"]
 
-_DRAWN = ("mean_cost", "cvar_cost", "ens", "unserved_energy")
-_DECIMALS = {"mean_cost": 1, "cvar_cost": 1, "first_stage_cost": 1, "modules": 1}
+_DRAWN = ("expected_cost", "event_tail", "ens", "unserved_energy")
+_MONEY = ("expected_cost", "event_mean", "event_tail", "year_tail", "first_stage_cost")
+_DECIMALS = {**dict.fromkeys(_MONEY, 1), "modules": 1}
 
 
 def verdict(differences: pd.DataFrame, chosen: str, against: str) -> str:
     """In one sentence whether the tail of the chosen plan differs from that of the plan it is compared with."""
-    row = _of(_scaled(differences), "cvar_cost").loc[[chosen]].to_dict("records")[0]
-    span = f"{number(row['lower'], 1)} to {number(row['upper'], 1)} k$/a"
-    change = f"{number(row['estimate'], 1)} k$/a (95 %: {span}, {int(row['repetitions'])} repetitions)"
-    what = f"out of sample, {chosen} changes CVaR 0.95 against that {against} by {change}."
+    row = _of(_scaled(differences), "event_tail").loc[[chosen]].to_dict("records")[0]
+    span = f"{number(row['lower'], 1)} to {number(row['upper'], 1)} k$"
+    change = f"{number(row['estimate'], 1)} k$ (95 %: {span}, {int(row['repetitions'])} repetitions)"
+    what = f"out of sample, {chosen} changes CVaR 0.95 of one event against that {against} by {change}."
     if row["upper"] < 0:
         return f"Robustness pays here: {what}"
     if row["lower"] > 0:
@@ -61,15 +62,15 @@ def write_robustness(
         if name in _DRAWN
     ]
     radius = tables["radius"]
-    money = radius[["score", "cvar_cost", "mean_cost"]] / 1000
+    money = radius[["score", "expected_cost", "year_tail"]] / 1000
     lines = curves(
         "radius",
         "Mean over the repetitions",
         money,
         {
             "score": "score of the cross-validation",
-            "cvar_cost": "CVaR 0.95, fresh events",
-            "mean_cost": "mean, fresh events",
+            "expected_cost": "expected cost, fresh events",
+            "year_tail": "CVaR 0.95 of a year, fresh events",
         },
         "radius, multiples of the starting radius",
         "k$/a",
@@ -86,7 +87,10 @@ def write_robustness(
         Section("What plans cost", ["Mean over the repetitions, 95 % interval."], (), _texts(summary), 2),
         Section(
             "Radius",
-            ["How often cross-validation took each radius, and what it would have brought in every repetition."],
+            [
+                "How often cross-validation took each radius, and what it would have brought in every repetition. "
+                "The score is the risk-weighted objective on held-out events (no cash)."
+            ],
             [lines],
             _radius_texts(radius),
         ),
@@ -95,9 +99,9 @@ def write_robustness(
 
 
 def _scaled(table: pd.DataFrame) -> pd.DataFrame:
-    """Money in k$/a."""
+    """Money in thousands."""
     scaled = table.copy()
-    money = scaled.index.get_level_values("figure").str.endswith("_cost")
+    money = scaled.index.get_level_values("figure").isin(_MONEY)
     scaled.loc[money, ["estimate", "lower", "upper"]] /= 1000
     return scaled
 
@@ -112,7 +116,7 @@ def _label(label: str) -> str:
 
 
 def _unit(label: str) -> str:
-    return label.partition(", ")[2].replace("$/a", "k$/a")
+    return label.partition(", ")[2].replace("$", "k$")
 
 
 def _texts(table: pd.DataFrame, significant: bool = False) -> pd.DataFrame:
@@ -139,8 +143,9 @@ def _radius_texts(radius: pd.DataFrame) -> pd.DataFrame:
             "mean radius": [number(value, 2) for value in radius["radius"]],
             "taken by cross-validation": [number(value, 0) for value in radius["taken"]],
             "score, k$/a": [number(value / 1000, 1) for value in radius["score"]],
-            "mean, fresh events, k$/a": [number(value / 1000, 1) for value in radius["mean_cost"]],
-            "CVaR 0.95, fresh events, k$/a": [number(value / 1000, 1) for value in radius["cvar_cost"]],
+            "expected cost, fresh events, k$/a": [number(value / 1000, 1) for value in radius["expected_cost"]],
+            "CVaR 0.95 of one event, k$": [number(value / 1000, 1) for value in radius["event_tail"]],
+            "CVaR 0.95 of a year, k$": [number(value / 1000, 1) for value in radius["year_tail"]],
             "ENS, MWh an event": [number(value, 3) for value in radius["ens"]],
         }
     )

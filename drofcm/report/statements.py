@@ -8,7 +8,9 @@ from typing import Final
 import pandas as pd
 import xarray as xr
 
-from drofcm.report.inputs import DO_NOTHING, EXPECTED_VALUE_PLAN, ReportInput
+from drofcm.core.errors import shorten
+from drofcm.report.evidence import information
+from drofcm.report.inputs import DO_NOTHING, FIRST_STAGE_TERMS, ReportInput
 from drofcm.report.style import aligned, amount, join, money, number, percent, technology
 from drofcm.report.tables import gap_of_benefit, shipments, tail_by_class
 from drofcm.solve.progress import ended
@@ -57,25 +59,26 @@ def decision(inputs: ReportInput) -> str:
     return "; ".join(parts) + "."
 
 
-def outcome(headline: pd.DataFrame) -> str:
-    """How the plan compares in cost and unserved energy."""
-    plan = headline["this plan"]
-    parts = []
-    for name in (DO_NOTHING, EXPECTED_VALUE_PLAN):
-        base = float(headline[name]["objective"])
-        change = 1 - plan["objective"] / base if base > 0 else math.nan
-        than = "doing nothing"
-        if name == EXPECTED_VALUE_PLAN:
-            than = "the plan made for the expected event"
-            if headline[name]["modules"] == 0:
-                than += " (which is to ship nothing)"
-        parts.append(f"{percent(abs(change))} {'less' if change >= 0 else 'more'} than {than}")
-    before, after = aligned([headline[DO_NOTHING]["unserved"], plan["unserved"]])
-    energy, less = f"{before} to {after} MWh", plan["unserved"] < headline[DO_NOTHING]["unserved"]
-    return (
-        f"It costs {money(plan['objective'])} k$ a year with its risk, {join(parts)}, "
-        f"and {'lowers' if less else 'changes'} the expected unserved energy from {energy} an event."
+def outcome(inputs: ReportInput, headline: pd.DataFrame) -> list[str]:
+    """What the plan costs and saves in money, in a year and in an event, against doing nothing."""
+    plan, nothing = inputs.money["this plan"], inputs.money[DO_NOTHING]
+    saved = nothing.expected - plan.expected
+    share = f" ({percent(abs(saved) / nothing.expected)})" if nothing.expected > 0 else ""
+    year = (
+        f"It costs {money(plan.first_stage)} k$ a year for hubs, modules and transport; events then cost "
+        f"{money(plan.events)} instead of {money(nothing.events)} k$ a year in expectation. In all that is "
+        f"{money(plan.expected)} k$/a, {money(abs(saved))} k$/a{share} {'less' if saved >= 0 else 'more'} than doing "
+        "nothing."
     )
+    before, after = aligned([headline[DO_NOTHING]["unserved"], headline["this plan"]["unserved"]])
+    tail = percent(1 - inputs.alpha)
+    event = (
+        f"One event costs {money(plan.event_mean)} instead of {money(nothing.event_mean)} k$ on average, one of the "
+        f"dearest {tail} {money(plan.event_tail)} instead of {money(nothing.event_tail)} k$; a year of the dearest "
+        f"{tail} of years costs {money(plan.year_tail)} instead of {money(nothing.year_tail)} k$, all told. Unserved "
+        f"energy goes from {before} to {after} MWh an event."
+    )
+    return [year, event]
 
 
 def proof(inputs: ReportInput) -> list[tuple[str, str]]:
@@ -90,10 +93,13 @@ def proof(inputs: ReportInput) -> list[tuple[str, str]]:
     }
     word = ended(plan.status, plan.gap)
     if word == "within the gap asked for":
-        status["optimal"] = "a cheaper plan may exist, by no more than the gap"
-    lines = [("Status", f"{word}: {status.get(plan.status, 'see the log')}")]
+        status["optimal"] = "a plan of a lower objective may exist, by no more than the gap"
+    lines = [
+        ("Risk-weighted objective", inputs.formula),
+        ("Status", f"{word}: {status.get(plan.status, 'see the log')}"),
+    ]
     origins = {
-        "lower_bound": "proven by the solver: no plan can cost less",
+        "lower_bound": "proven by the solver: no plan has a lower one",
         "upper_bound": "this plan, the recourse of every scenario solved again at it",
     }
     for key, default in origins.items():
@@ -101,9 +107,9 @@ def proof(inputs: ReportInput) -> list[tuple[str, str]]:
         origin = str(plan.provenance.get(key, default))
         shown = f"{money(value)} k$/a, {origin}" if math.isfinite(value) else "none yet"
         lines.append((key.replace("_", " ").capitalize(), shown))
-    lines.append(("Gap", f"{percent(plan.gap, 2)} of the cost" if math.isfinite(plan.gap) else "unknown: no bound yet"))
-    lines.append(("Gap of the benefit", _gap_of_benefit(inputs)))
-    return lines
+    gap = f"{percent(plan.gap, 2)} of the objective" if math.isfinite(plan.gap) else "unknown: no bound yet"
+    lines += [("Gap", gap), ("Gap of the benefit", _gap_of_benefit(inputs))]
+    return [*lines, *information(inputs)]
 
 
 def _gap_of_benefit(inputs: ReportInput) -> str:
@@ -134,14 +140,14 @@ def where(inputs: ReportInput) -> str:
 def cost(terms: pd.DataFrame) -> str:
     """What the money is spent on."""
     plan = terms["this plan"]
-    invested = float(plan[["cost_hub_setup", "cost_transport", "cost_modules"]].sum())
+    invested = float(plan[list(FIRST_STAGE_TERMS)].sum())
     saved = float(terms[DO_NOTHING].sum()) - (float(plan.sum()) - invested)
     if invested <= 0:
         return "Nothing is invested; the cost is that of events"
     spent = f"{money(invested)} k$/a for hubs, modules and transport"
     if saved <= 0:
-        return f"{spent} do not lower the cost of events"
-    return f"{spent} save {money(saved)} k$/a of event cost, {amount(saved / invested, 2)} $ for each $"
+        return f"{spent} do not lower the expected cost of events"
+    return f"{spent} save {money(saved)} k$/a of expected event cost, {amount(saved / invested, 2)} $ for each $"
 
 
 def risk(inputs: ReportInput, var: float, cvar: float, mean: float) -> str:
@@ -169,26 +175,31 @@ def dispatch(scenarios: pd.DataFrame) -> str:
 
 
 def nodes(table: pd.DataFrame) -> str:
-    """Which nodes are not always stable in time."""
+    """Which nodes are not always stable in time, and which are dark within their band."""
     late = table[table["stabilised"] < 1 - 1e-9]
     if late.empty:
         return f"All {len(table)} nodes that events touch are stable in time in every event"
     worst = table["stabilised"].idxmin()
-    return (
+    told = (
         f"{len(table) - len(late)} of {len(table)} nodes are stable in time in every event; "
         f"the weakest is node {worst}, stable in {percent(table['stabilised'].min())} of its events"
     )
+    black = [str(label) for label in table.index[table["dark"] > 0]]
+    if not black:
+        return told
+    named = f"node {black[0]} is" if len(black) == 1 else f"{len(black)} nodes ({shorten(black)}) are"
+    return f"{told}; {named} dark in some, within the band"
 
 
 def network(data: xr.Dataset, state: xr.Dataset) -> str:
-    """Whether voltages and ratings hold in every event."""
+    """Whether voltages and ratings hold in every event, of the linear model alone."""
     low = state["voltage_low"].idxmin().item()
     lowest = float(state["voltage_low"].min())
     loaded = state["loading"].idxmax().item()
     broken = int(((state["voltage_low"] < data["v_min"] - 1e-6) | (state["voltage_high"] > data["v_max"] + 1e-6)).sum())
     limits = "every voltage limit holds" if broken == 0 else f"{broken} buses leave their voltage limits"
     return (
-        f"In events {limits} in the linear model (AC power flow at the plan is not looked at): "
+        f"In the linear model {limits} in every event; AC power flow was not run at this plan. There "
         f"lowest {number(lowest, 3)} pu at bus {low}; line {loaded} is loaded most, "
         f"{percent(float(state['loading'].max()))} of its rating"
     )

@@ -11,13 +11,13 @@ import xarray as xr
 
 from drofcm.fcm.catalogue import yearly_transport
 from drofcm.report.inputs import DO_NOTHING, FIRST_STAGE_TERMS, NOMINAL_PLAN, RECOURSE_TERMS, ReportInput
+from drofcm.report.stable import dark, settling_time, share_dark, share_stable, stable
 from drofcm.solve.result import Result
 
 __all__ = [
     "cost_terms",
     "event_class",
     "expected",
-    "first_stage_cost",
     "gap_of_benefit",
     "headline",
     "hub_service",
@@ -26,7 +26,6 @@ __all__ = [
     "network_state",
     "nodes",
     "scenarios",
-    "share_stabilised",
     "shipments",
     "tail_by_class",
     "value_at_risk",
@@ -34,6 +33,9 @@ __all__ = [
 
 _SAME: Final = 1e-9
 """Costs that differ by less, as a share, are equal."""
+
+_FULL: Final = 1e-6
+"""Slots that count as none."""
 
 TERM_LABELS = {
     "cost_hub_setup": "Hubs",
@@ -46,31 +48,29 @@ TERM_LABELS = {
     "cost_unserved_flexible": "Unserved, flexible",
     "cost_unabsorbed": "Unabsorbed drop",
     "cost_voltage_slack": "Voltage limit violated",
-    "risk_premium": "Risk premium",
 }
 
-HEADLINE = {
-    "objective": ("Total cost", "k$/a"),
-    "first_stage": ("of which hubs, modules and transport", "k$/a"),
-    "risk_adjusted": ("of which events, risk-adjusted", "k$/a"),
-    "expected_cost": ("Events, expected", "k$/a"),
-    "cvar": ("Events, CVaR", "k$/a"),
+HEADLINE: Final = {
+    "expected_cost": ("Expected cost", "k$/a"),
+    "first_stage_cost": ("of which hubs, modules and transport", "k$/a"),
+    "events_cost": ("of which events", "k$/a"),
+    "event_mean": ("One event, mean", "k$/event"),
+    "event_tail": ("One event, CVaR", "k$/event"),
+    "year_tail": ("A year, CVaR, simulated", "k$/a"),
     "unserved": ("Unserved energy, expected", "MWh/event"),
     "unabsorbed": ("Drop not absorbed, expected", "MWh/event"),
-    "stabilised": ("Nodes stabilised in time", "%"),
+    "stabilised": ("Nodes stable in time", "%"),
+    "dark": ("Nodes dark within their band", "%"),
     "hubs": ("Hubs open", ""),
     "modules": ("Modules and contracts", ""),
+    "risk_weighted_objective": ("Risk-weighted objective (no cash)", "k$/a"),
 }
+"""Key -> label and unit, as the page shows it."""
 
 
 def expected(result: Result, quantity: xr.DataArray) -> xr.DataArray:
     """Probability-weighted mean over scenarios."""
     return (quantity * result.probability).sum("scenario")
-
-
-def first_stage_cost(result: Result) -> float:
-    """What hubs, modules and their transport cost, $/a."""
-    return float(sum(result.terms[term] for term in FIRST_STAGE_TERMS))
 
 
 def value_at_risk(cost: np.ndarray, probability: np.ndarray, alpha: float) -> tuple[float, float]:
@@ -90,34 +90,25 @@ def value_at_risk(cost: np.ndarray, probability: np.ndarray, alpha: float) -> tu
     return value, value + float(probability @ np.maximum(cost - value, 0)) / (1 - alpha)
 
 
-def share_stabilised(result: Result) -> xr.DataArray:
-    """Share of the nodes an event touches that are stabilised in time, over (scenario); NaN where it touches none."""
-    return result.recourse["stabilised"].mean("node")
-
-
 def headline(inputs: ReportInput) -> pd.DataFrame:
-    """The figures a planner compares first, in $/a, MWh per event and shares.
+    """The figures a planner compares first, in $/a, $ and MWh an event, and shares.
 
     Returns
     -------
     pandas.DataFrame
-        Index: the keys of ``HEADLINE``; columns: the plans.
+        Index: the keys of ``HEADLINE``, and ``event_worst`` and ``year_tail_error``; columns: the plans.
     """
-    return pd.DataFrame({name: _headline_of(result, inputs.alpha) for name, result in inputs.plans.items()})
+    return pd.DataFrame(
+        {name: inputs.money[name].figures | _headline_of(inputs.data, own) for name, own in inputs.plans.items()}
+    )
 
 
-def _headline_of(result: Result, alpha: float) -> dict[str, float]:
-    invested = first_stage_cost(result)
-    _, cvar = value_at_risk(result.recourse_cost.values, result.probability.values, alpha)
+def _headline_of(data: xr.Dataset, result: Result) -> dict[str, float]:
+    shares = {"stabilised": share_stable(data, result), "dark": share_dark(data, result)}
     return {
-        "objective": result.objective,
-        "first_stage": invested,
-        "risk_adjusted": result.objective - invested,
-        "expected_cost": float(expected(result, result.recourse_cost)),
-        "cvar": cvar,
         "unserved": float(expected(result, result.terms["unserved_energy"].sum("node"))),
         "unabsorbed": float(expected(result, result.terms["unabsorbed_energy"].sum("node"))),
-        "stabilised": float(share_stabilised(result).weighted(result.probability).mean()),
+        **{name: float(share.weighted(result.probability).mean()) for name, share in shares.items()},
         "hubs": float(result.first_stage["hub_active"].sum()),
         "modules": float(result.first_stage["shipped"].sum()),
     }
@@ -151,16 +142,12 @@ def gap_of_benefit(inputs: ReportInput) -> float:
 
 
 def cost_terms(inputs: ReportInput) -> pd.DataFrame:
-    """Each term of the cost in $/a, the terms of the recourse as expected values; the columns sum to the objectives.
-
-    ``risk_premium`` is what the risk measure adds to the expected event cost.
-    """
+    """Each term of the cost in $/a, the terms of the recourse as expected values; columns sum to the expected costs."""
     rate = float(inputs.data["event_rate"])
     table = {}
     for name, result in inputs.plans.items():
         column = {term: float(result.terms[term]) for term in FIRST_STAGE_TERMS}
         column |= {term: rate * float(expected(result, result.terms[term])) for term in RECOURSE_TERMS}
-        column["risk_premium"] = result.objective - sum(column.values())
         table[name] = column
     return pd.DataFrame(table)
 
@@ -187,7 +174,7 @@ def scenarios(inputs: ReportInput) -> pd.DataFrame:
             "cost_do_nothing": inputs.baselines[DO_NOTHING].recourse_cost.to_series() / rate,
             "unserved": plan.terms["unserved_energy"].sum("node").to_series(),
             "unabsorbed": plan.terms["unabsorbed_energy"].sum("node").to_series(),
-            "stabilised": share_stabilised(plan).to_series(),
+            "stabilised": share_stable(data, plan).to_series(),
             "buses_off": (1 - data["energised"]).sum("bus").to_series(),
             "peak": peak.max("node").to_series(),
             "peak_node": peak.idxmax("node").to_series(),
@@ -222,7 +209,8 @@ def shipments(inputs: ReportInput) -> pd.DataFrame:
 def hub_use(inputs: ReportInput) -> pd.DataFrame:
     """One line per hub: open or not, room used, modules held and sent in an event (expected), cost $/a.
 
-    By decomposition also ``slot_worth``, what one more slot saves, $/a: the price of the hub's room in the relaxation.
+    By decomposition also ``slot_worth``, what one more slot takes off the risk-weighted objective, $/a: the price of
+    the hub's room in the relaxation; NaN where slots are empty, so that one more is worth nothing.
     """
     data, plan = inputs.data, inputs.plan
     held = plan.first_stage["shipped"].sum("supplier")
@@ -241,7 +229,8 @@ def hub_use(inputs: ReportInput) -> pd.DataFrame:
     ).to_dataframe()
     table["active"] = table["active"] > 0.5
     if "hub_room" in plan.prices:
-        table["slot_worth"] = -plan.prices["hub_room"].to_series()
+        full = table["used"] > table["storage_limit"] - _FULL
+        table["slot_worth"] = -plan.prices["hub_room"].to_series().where(full & table["active"])
     return table
 
 
@@ -269,13 +258,17 @@ def hub_service(inputs: ReportInput) -> pd.DataFrame:
 
 
 def nodes(inputs: ReportInput) -> pd.DataFrame:
-    """One line per node that some event touches: load, energy missed, share stabilised and t_i [h]."""
+    """One line per node that some event touches: load, energy missed, shares stable in time and dark, and t_i [h].
+
+    Shares are of the events that touch the node. Where it is dark within its band it is not stable, and t_i is
+    infinite.
+    """
     data, plan = inputs.data, inputs.plan
-    stable = plan.recourse["stabilised"].transpose("scenario", "node")
-    touched = stable.notnull()
+    in_time = stable(data, plan)
+    touched = in_time.notnull()
     # a node that no event touches, such as one that only loses reactive load, has no time to speak of
     some = touched.any("scenario")
-    settled = inputs.quantities["stabilisation_time"].transpose("scenario", "node")
+    settled = settling_time(data, plan, inputs.quantities["stabilisation_time"])
     settled = settled.where(settled.notnull(), np.inf).where(touched | ~some)
     table = xr.Dataset(
         {
@@ -288,7 +281,8 @@ def nodes(inputs: ReportInput) -> pd.DataFrame:
             ),
             "unabsorbed": expected(plan, plan.terms["unabsorbed_energy"]),
             "ens": expected(plan, plan.terms["ens"]),
-            "stabilised": stable.weighted(plan.probability).mean("scenario"),
+            "stabilised": in_time.weighted(plan.probability).mean("scenario"),
+            "dark": dark(data, plan).astype(float).where(touched).weighted(plan.probability).mean("scenario"),
             "settled_median": settled.quantile(0.5, "scenario", method="inverted_cdf").drop_vars("quantile"),
             "settled_worst": settled.max("scenario"),
         }

@@ -17,18 +17,19 @@ from shapely.geometry import LineString
 from drofcm.config import StudyFile, load_study, resolved
 from drofcm.core.errors import Finding, InputError, raise_if_any
 from drofcm.core.files import unwritable
-from drofcm.report import tables
+from drofcm.report import evidence, statements, tables
 from drofcm.report.document import write_report
 from drofcm.report.inputs import DO_NOTHING, EXPECTED_VALUE_PLAN, MEDIAN_PLAN, NOMINAL_PLAN, ReportInput
 from drofcm.report.maps import maps
 from drofcm.solve.result import Result
 from drofcm.study.ambiguity import ambiguity_set
 from drofcm.study.folder import RunFolder
+from drofcm.study.foresight import foresight_from
 from drofcm.study.frontier import tail_level
 from drofcm.study.outcome_layers import write_styles
 from drofcm.validate.certificate import certify, report_quantities
 
-__all__ = ["explore", "read_back", "read_data", "rebuild_report", "report_input", "write_contents"]
+__all__ = ["explore", "money_facts", "read_back", "read_data", "rebuild_report", "report_input", "write_contents"]
 
 BASELINES: Final = {
     DO_NOTHING: "do_nothing",
@@ -37,12 +38,25 @@ BASELINES: Final = {
     NOMINAL_PLAN: "nominal",
 }
 FRONTIER: Final = "frontier"
-_FRONTIER_UNITS: Final = {
-    "objective": "objective_usd_per_a",
-    "mean_cost": "mean_cost_usd_per_a",
-    "cvar_cost": "cvar_cost_usd_per_a",
+MONEY_UNITS: Final = {
+    "expected_cost": "expected_cost_usd_per_a",
     "first_stage_cost": "first_stage_cost_usd_per_a",
-    "ens": "ens_mwh_per_event",
+    "events_cost": "events_cost_usd_per_a",
+    "event_mean": "event_mean_usd_per_event",
+    "event_tail": "event_cvar_usd_per_event",
+    "event_worst": "event_worst_usd_per_event",
+    "year_tail": "year_cvar_usd_per_a",
+    "year_tail_error": "year_cvar_standard_error_usd_per_a",
+    "risk_weighted_objective": "risk_weighted_objective_usd_per_a",
+}
+"""Figures of `drofcm.validate.money.Money` -> columns of tables."""
+_FRONTIER_UNITS: Final = {**MONEY_UNITS, "ens": "ens_mwh_per_event"}
+_HEADLINE_UNITS: Final = {
+    **MONEY_UNITS,
+    "unserved": "unserved_mwh_per_event",
+    "unabsorbed": "unabsorbed_mwh_per_event",
+    "stabilised": "stable_in_time_share",
+    "dark": "dark_within_band_share",
 }
 LAYERS: Final = ("suppliers", "hubs", "buses", "lines")
 EXTRA_LAYERS: Final = ("roads", "hazards", "isochrones", "service_areas")
@@ -58,9 +72,11 @@ _UNITS: Final = {
     "distance": "distance_km",
     "ens": "ens_mwh_per_event",
     "peak": "peak_mw",
+    "dark": "dark_within_band_share",
     "settled_median": "settled_median_h",
     "settled_worst": "settled_worst_h",
     "setup_cost": "setup_cost_usd_per_a",
+    "slot_worth": "slot_worth_usd_per_a",
     "stabilise_within": "stabilise_within_h",
     "storage_limit": "storage_limit_slots",
     "unabsorbed": "unabsorbed_mwh_per_event",
@@ -113,7 +129,24 @@ def report_input(
         provenance=provenance,
         alpha=tail_level(study),
         frontier=frontier,
+        seed=study.seed,
+        foresight=foresight_from(provenance.get("perfect_information")),
     )
+
+
+def money_facts(inputs: ReportInput) -> dict[str, Any]:
+    """What the provenance of a run says of money: figures by plan, and the sentences that are told of them."""
+    return {
+        "alpha": inputs.alpha,
+        "money": {name: own.figures for name, own in inputs.money.items()},
+        "told": [
+            statements.decision(inputs),
+            *statements.outcome(inputs, tables.headline(inputs)),
+            evidence.sure(inputs.benefit, inputs.event_rate),
+            *(f"{label}: {text}." for label, text in evidence.information(inputs)),
+            f"Risk-weighted objective: {inputs.formula}.",
+        ],
+    }
 
 
 def _assumptions(study: StudyFile, layers: Mapping[str, gpd.GeoDataFrame]) -> Iterator[str]:
@@ -320,6 +353,7 @@ def _hubs(inputs: ReportInput) -> pd.DataFrame:
 def _tables(inputs: ReportInput) -> dict[str, pd.DataFrame]:
     """The tables of a run, tidy, with the unit in the name of the column."""
     found = {
+        "headline": tables.headline(inputs).T.rename(columns=_HEADLINE_UNITS).rename_axis("plan").reset_index(),
         "shipments": tables.shipments(inputs),
         "hubs": _hubs(inputs).rename_axis("hub").reset_index(),
         "costs": _costs(inputs),

@@ -20,10 +20,12 @@ import xarray as xr
 from drofcm.config import StudyFile, resolved
 from drofcm.core.errors import Finding, InputError, raise_if_any, shorten
 from drofcm.study.publish import writing
+from drofcm.validate.money import FIGURES
 
 __all__ = [
     "CHANGED",
     "CONTENTS",
+    "OBJECTIVE",
     "PROVENANCE",
     "RunFolder",
     "digest_data",
@@ -37,6 +39,8 @@ __all__ = [
 ]
 
 PROVENANCE: Final = "provenance.json"
+OBJECTIVE: Final = "risk_weighted_objective"
+"""Entry of the provenance: what the search minimised, $/a; with a comma and the name of a plan, that of a baseline."""
 REBUILT: Final = frozenset({PROVENANCE, "report.html"})
 """Files whose content is not sealed: the seal itself, and the report, which `drofcm report` writes again."""
 
@@ -152,11 +156,21 @@ def _are_findings(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(own, dict) and set(own) == names for own in value)
 
 
+def _is_money(value: Any) -> bool:
+    """Plans with their figures; what commands print of a run."""
+    return isinstance(value, dict) and all(
+        isinstance(own, dict) and all(_is_number(own.get(figure)) for figure in FIGURES) for own in value.values()
+    )
+
+
 _FACTS: Final[dict[str, Callable[[Any], bool]]] = {
-    **dict.fromkeys(("objective", "lower_bound", "upper_bound", "gap", "gap_of_benefit"), _is_number),
+    **dict.fromkeys((OBJECTIVE, "lower_bound", "upper_bound", "gap", "gap_of_benefit"), _is_number),
     "status": lambda value: isinstance(value, str),
     "certified": lambda value: isinstance(value, bool),
     "warnings": _are_findings,
+    "alpha": _is_number,
+    "money": _is_money,
+    "told": lambda value: isinstance(value, list) and all(isinstance(own, str) for own in value),
 }
 """What everybody who opens a run asks of its provenance."""
 
@@ -175,7 +189,7 @@ def is_better(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
     A certified plan before one that is not; a search that reached its gap before one that was stopped; then the cheaper
     plan, the comparison with other plans, and the higher bound.
     """
-    for key in ("certified", "optimal", "objective", "compared", "lower_bound"):
+    for key in ("certified", "optimal", OBJECTIVE, "compared", "lower_bound"):
         mine, other = _rank(ours, key), _rank(theirs, key)
         if not math.isclose(mine, other, rel_tol=_SAME):
             return mine > other
@@ -188,7 +202,7 @@ def _rank(facts: Mapping[str, Any], key: str) -> float:
     value = facts.get(key)
     if not isinstance(value, int | float) or math.isnan(value):
         return -math.inf
-    return -float(value) if key == "objective" else float(value)
+    return -float(value) if key == OBJECTIVE else float(value)
 
 
 def digest_files(files: Mapping[str, Path]) -> dict[str, str]:

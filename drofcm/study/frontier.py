@@ -11,6 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from drofcm.config import StudyFile
+from drofcm.core.randomness import stream
 from drofcm.dsl.program import TwoStageProgram
 from drofcm.risk.ambiguity import (
     AmbiguitySet,
@@ -26,6 +27,7 @@ from drofcm.solve.spread import spread
 from drofcm.study.ambiguity import ambiguity_set
 from drofcm.study.assemble import Assembly
 from drofcm.study.risk import risk_measure
+from drofcm.validate.money import money_of
 
 __all__ = ["OWN", "Family", "Solved", "frontier_of", "solve_families", "table_of", "tail_level", "tail_mixtures"]
 
@@ -50,6 +52,8 @@ class Family:
         What they minimise.
     alpha
         Confidence level of the tail that is reported.
+    rate, seed
+        Events a year, and from which years are drawn.
     settings
         Of each search, as `TwoStageProgram.solve`.
     start
@@ -60,6 +64,8 @@ class Family:
     sets: Mapping[float, AmbiguitySet]
     risk: WeightedSum
     alpha: float
+    rate: float
+    seed: int
     settings: Mapping[str, Any] = field(default_factory=dict)
     start: xr.Dataset | None = None
 
@@ -79,7 +85,9 @@ def frontier_of(assembly: Assembly, program: TwoStageProgram, start: xr.Dataset,
     sets = _sizes(ambiguity_set(study, assembly.data), asked.multiples)
     settings = {"method": study.solver.method, "gap": study.solver.mip_gap, "time_limit": study.solver.time_limit_s}
     families = {
-        name: Family(program, sets, risk, tail_level(study), settings, start)
+        name: Family(
+            program, sets, risk, tail_level(study), float(assembly.data["event_rate"]), study.seed, settings, start
+        )
         for name, risk in tail_mixtures(study, asked.tail_weights).items()
     }
     found = solve_families(families, client)
@@ -92,10 +100,10 @@ def solve_families(families: Mapping[str, Family], client: Any, workers: int | N
     Returns
     -------
     dict
-        By family and multiple the plan and its figures, $/a unless said: ``objective``, ``gap``, ``mean_cost``,
-        ``cvar_cost``, ``first_stage_cost``, ``ens`` [MWh an event], ``hubs``, ``modules`` and ``price`` (of
-        robustness: what the plan costs more than the nominal one under the stated probabilities, share). All but the
-        first two are under the stated probabilities.
+        By family and multiple the plan and its figures: those of `drofcm.validate.money.Money`, ``gap``, ``ens`` [MWh
+        an event], ``hubs``, ``modules`` and ``price`` (of robustness: what the plan's risk-weighted objective is more
+        than that of the nominal plan under the stated probabilities, share). ``risk_weighted_objective`` is over the
+        ambiguity set, all other money under the stated probabilities.
     """
     return dict(zip(families, spread(_solve_family, list(families.values()), client, workers), strict=True))
 
@@ -141,15 +149,14 @@ def _solve_family(family: Family) -> Solved:
         start = result.first_stage
         judged = program.evaluate(start, family.risk, preferred=False)
         nominal = judged.objective if nominal is None else nominal
+        money = money_of(judged, family.rate, family.alpha, rng=stream(family.seed, "years"))
         energy = (judged.terms["ens"].sum("node") * judged.probability).sum()
         found[multiple] = (
             result,
             {
-                "objective": result.objective,
+                **money.figures,
+                "risk_weighted_objective": result.objective,
                 "gap": result.gap,
-                "mean_cost": judged.mean,
-                "cvar_cost": judged.cvar(family.alpha),
-                "first_stage_cost": judged.first_stage_cost,
                 "ens": float(energy),
                 "hubs": float(start["hub_active"].sum()),
                 "modules": float(start["shipped"].sum()),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -11,15 +12,19 @@ import xarray as xr
 
 from drofcm.core.errors import Finding, quoted, raise_if_any
 from drofcm.core.limits import LARGEST
+from drofcm.core.randomness import stream
 from drofcm.core.reading import read_rows, whole
 from drofcm.fcm.catalogue import yearly_transport
 from drofcm.problems import demand_shock
 from drofcm.solve.result import Result
 from drofcm.study.ambiguity import ambiguity_set
 from drofcm.study.assemble import Assembly
+from drofcm.study.frontier import tail_level
 from drofcm.study.risk import risk_measure
+from drofcm.validate.benefit import Benefit, benefit_of
+from drofcm.validate.money import Money, formula, money_of
 
-__all__ = ["evaluate_plan", "read_plan"]
+__all__ = ["Judged", "evaluate_plan", "judged", "read_plan"]
 
 COLUMNS: Final = ("supplier", "hub", "fcm", "modules")
 _LABELS: Final = COLUMNS[:3]
@@ -81,6 +86,44 @@ def evaluate_plan(assembly: Assembly, plan: xr.Dataset) -> Result:
     """The cost of a plan on the events of a study, the recourse of every event solved with its integers."""
     return demand_shock.program(assembly.data).evaluate(
         plan, risk_measure(assembly.study), ambiguity_set(assembly.study, assembly.data)
+    )
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A plan beside doing nothing, in money.
+
+    Attributes
+    ----------
+    money, unserved
+        Of both, in this order: their figures, and the expected unserved energy of an event, MWh.
+    benefit
+        What the plan saves, and how sure that is.
+    rate, alpha, formula
+        Events a year, confidence level of the tails, and how the risk-weighted objective is made.
+    """
+
+    money: tuple[Money, Money]
+    unserved: tuple[float, float]
+    benefit: Benefit
+    rate: float
+    alpha: float
+    formula: str
+
+
+def judged(assembly: Assembly, plan: Result, nothing: Result) -> Judged:
+    """Set a plan beside doing nothing; both meet the same years."""
+    study, rate = assembly.study, float(assembly.data["event_rate"])
+    alpha, seed, both = tail_level(study), study.seed, (plan, nothing)
+    energy = [(own.terms["unserved_energy"].sum("node") * own.probability).sum() for own in both]
+    first, second = (money_of(own, rate, alpha, rng=stream(seed, "years")) for own in both)
+    return Judged(
+        (first, second),
+        (float(energy[0]), float(energy[1])),
+        benefit_of(plan, nothing, rate, alpha, rng=stream(seed, "benefit")),
+        rate,
+        alpha,
+        formula(str(risk_measure(study)), rate, str(plan.provenance["ambiguity"])),
     )
 
 

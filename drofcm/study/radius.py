@@ -53,8 +53,7 @@ class RadiusRun:
         Radius of the lowest held-out risk, in the unit of the distance.
     radius
         Index ``multiple``: ``radius``, ``share`` (of the mean distance of two events), what cross-validation found, and
-        the plan on all events: ``objective``, ``mean_cost``, ``cvar_cost``, ``first_stage_cost``, ``ens``, ``hubs``,
-        ``modules``, ``price`` (of robustness, share of the nominal objective).
+        the plan on all events: the figures of `drofcm.study.frontier.solve_families`.
     frontier
         The same figures of the plan over the weight of the tail and the radius.
     moves
@@ -135,9 +134,10 @@ def choose_radius(
         workers=workers,
         **settings,
     )
+    rate = float(assembly.data["event_rate"])
     alpha, measures = tail_level(study), tail_mixtures(study, tail_weights)
     tell(f"frontier: {len(measures)} risk measures, {len(radii)} radii")
-    families = {name: Family(program, sets, risk, alpha, settings) for name, risk in measures.items()}
+    families = {name: Family(program, sets, risk, alpha, rate, study.seed, settings) for name, risk in measures.items()}
     found = solve_families(families, client, workers)
     facts = describe(bind(around, program.data), program.probability)
     own = _radius_table(radii, facts["mean_distance"], validation, found[OWN])
@@ -224,8 +224,9 @@ def _radius_table(
     validation: CrossValidation,
     plans: Solved,
 ) -> pd.DataFrame:
-    held_out = validation.table.rename(columns={"mean": "held_out_mean", "cvar_0.9": "held_out_cvar_0.9"})
-    held_out = held_out.rename(columns={"gap": "largest_gap_of_folds"}).drop(columns="seconds").rename_axis("multiple")
+    names = {"mean": "held_out_expected_cost", "gap": "largest_gap_of_folds"}
+    # a yearly cost in which every event is one of the worst is no money that a year costs
+    held_out = validation.table.drop(columns=["seconds", "cvar_0.9"]).rename(columns=names).rename_axis("multiple")
     held_out["draws_behind_score"] = validation.draws
     shipped = validation.plans["shipped"].sum(["supplier", "hub", "fcm"])
     spread_of = shipped.std("fold").to_series().rename("modules_sd_over_folds")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import xarray as xr
 
 from drofcm.config import StudyFile, changed
@@ -29,6 +30,7 @@ from drofcm.study.risk import risk_measure
 from drofcm.study.run import no_plan
 from drofcm.validate.crossvalidation import MULTIPLES, candidate_radii, cross_validate
 from drofcm.validate.evaluate import evaluate
+from drofcm.validate.money import money_of
 
 __all__ = ["CHOSEN", "NO_BALL", "RISK_NEUTRAL", "Design", "Repetitions", "plan_of", "repeat"]
 
@@ -191,7 +193,7 @@ def _plans(
     wanted: dict[str, Any] = {RISK_NEUTRAL: (Expectation(), Nominal())}
     for multiple, radius in radii.items():
         wanted[plan_of(multiple)] = (averse, _set(around, radius))
-    no_search: dict[str, Any] = {"objective": None, "gap": None, "status": "evaluated"}
+    no_search: dict[str, Any] = {"risk_weighted_objective": None, "gap": None, "status": "evaluated"}
     plans = {NOTHING: (no_plan(program.data), no_search)}
     for place, (name, (risk, ambiguity)) in enumerate(wanted.items()):
         file = task.cells / f"{number:03d}_plan_{place}.nc"
@@ -199,7 +201,7 @@ def _plans(
             start = _start(program.data) if len(plans) == 1 else plans[next(reversed(plans))][0]
             program.solve(risk, ambiguity, start=start, preferred=False, **_settings(task)).to_netcdf(file)
         found = Result.from_netcdf(file)
-        facts = {"objective": found.objective, "gap": found.gap, "status": found.status}
+        facts = {"risk_weighted_objective": found.objective, "gap": found.gap, "status": found.status}
         plans[name] = (found.first_stage, facts)
     return plans
 
@@ -215,20 +217,26 @@ def _tried(
         file = task.world / f"{number:03d}_fresh_{place}.json"
         if not file.exists():
             same = next((figures for other, figures in known if other.equals(plan)), None)
-            _store(file, _figures(evaluate(program, plan, workers=1, preferred=False)) if same is None else same)
+            if same is None:
+                years = stream(task.planner.seed, "years", number)
+                same = _figures(
+                    evaluate(program, plan, workers=1, preferred=False), float(fresh.data["event_rate"]), years
+                )
+            _store(file, same)
         found[name] = _stored(file)
         known.append((plan, found[name]))
     return found
 
 
-def _figures(result: Result) -> dict[str, Any]:
+def _figures(result: Result, rate: float, years: np.random.Generator) -> dict[str, Any]:
+    money = money_of(result, rate, ALPHA, rng=years).figures
+    # evaluated without a risk measure: what a search minimises is among the facts of the plan
+    del money["risk_weighted_objective"]
     energy = {name: result.terms[name].sum("node") for name in ENERGY}
     return {
-        "mean_cost": result.mean,
-        "cvar_cost": result.cvar(ALPHA),
+        **money,
         **{name: float(own.mean()) for name, own in energy.items()},
         "any_unserved": float((energy["unserved_energy"] > _SOME).mean()),
-        "first_stage_cost": result.first_stage_cost,
         "hubs": float(result.first_stage["hub_active"].sum()),
         "modules": float(result.first_stage["shipped"].sum()),
     }

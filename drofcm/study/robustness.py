@@ -20,7 +20,7 @@ from drofcm.config import StudyFile, resolved
 from drofcm.core.errors import Finding, raise_if_any
 from drofcm.core.files import whole_file
 from drofcm.core.interrupts import held
-from drofcm.report.experiments import by_radius, differences, summary
+from drofcm.report.experiments import FIGURES, by_radius, differences, summary
 from drofcm.report.robustness import verdict, write_robustness
 from drofcm.solve.spread import spread
 from drofcm.study.assemble import Assembly
@@ -61,9 +61,9 @@ class Experiment:
     shift
         What the fresh events' study says otherwise, one line per key: ``events.shares.fault: 0.15 -> 0.25``.
     outcomes
-        One row per repetition and plan (index ``repetition``, ``plan``): ``mean_cost``, ``cvar_cost`` ($/a), ``ens``,
-        ``unserved_energy`` (MWh an event), ``any_unserved`` (probability), ``first_stage_cost``, ``hubs``,
-        ``modules``, ``objective`` and ``gap`` of the search.
+        One row per repetition and plan (index ``repetition``, ``plan``): the figures of `drofcm.validate.money.Money`,
+        ``ens``, ``unserved_energy`` (MWh an event), ``any_unserved`` (probability), ``hubs``, ``modules``,
+        ``risk_weighted_objective`` and ``gap`` of the search.
     validation
         One row per repetition and multiple: radius and score of the cross-validation.
     folder
@@ -122,7 +122,7 @@ def run_robustness(
     size |= {key: float(size[key]) for key in ("gap", "time_limit") if size[key] is not None}
     size["multiples"] = [float(multiple) for multiple in design.multiples]
     plans = {"design": size, "planner": resolved(planner.study), "inputs": inputs["planner"]}
-    tests = {"fresh": design.fresh, "truth": resolved(truth.study), "inputs": inputs["truth"]}
+    tests = {"fresh": design.fresh, "figures": list(FIGURES), "truth": resolved(truth.study), "inputs": inputs["truth"]}
     version = {"drofcm": metadata.version("drofcm")}
     cells = runs / f"{planner.study.name}-{digest_of({**plans, **version})}"
     folder = cells / f"{Path(shifted).stem}-{digest_of({**tests, **version})}"

@@ -36,10 +36,11 @@ from drofcm.solve.progress import Standing
 from drofcm.solve.result import Result, Status
 from drofcm.study.ambiguity import ambiguity_set
 from drofcm.study.assemble import Assembly, assemble
-from drofcm.study.contents import rebuild_report, report_input, write_contents
+from drofcm.study.contents import money_facts, rebuild_report, report_input, write_contents
 from drofcm.study.folder import (
     CHANGED,
     CONTENTS,
+    OBJECTIVE,
     PROVENANCE,
     RunFolder,
     digest_files,
@@ -48,12 +49,14 @@ from drofcm.study.folder import (
     seal,
     versions,
 )
+from drofcm.study.foresight import foresight, plain
 from drofcm.study.frontier import frontier_of
 from drofcm.study.kept import full_disk_told, summary_of_plan, table_of_plan
 from drofcm.study.outcome_layers import plan_layers
 from drofcm.study.publish import alone, check_target, tidy, writing
 from drofcm.study.risk import risk_measure
 from drofcm.study.sources import source_findings
+from drofcm.validate.information import Foresight
 
 __all__ = ["Progress", "no_plan", "open_study", "run_study", "solve_do_nothing"]
 
@@ -277,6 +280,7 @@ class _Outcome:
     baselines: dict[str, Result]
     frontier: pd.DataFrame | None
     left_out: tuple[Finding, ...]
+    foresight: Foresight
 
 
 def _solve(
@@ -365,12 +369,25 @@ def _compared(
             if study.frontier is not None:
                 log.phase("solving: the frontier of cost against tail risk")
                 table = frontier_of(assembly, program, plan.first_stage, client)
+        known = _foreseen(assembly, program, plan, log, client)
     except (KeyboardInterrupt, SolveError) as error:
         why = str(error) or "interrupted"
         log.note(f"comparison left out: {why}")
         fix = "the plan stands as it is; run the study again for the comparison"
-        return _Outcome(plan, baselines, None, (Finding("comparison with other plans", f"left out: {why}", fix),))
-    return _Outcome(plan, baselines, table, ())
+        left_out = Finding("comparison with other plans", f"left out: {why}", fix)
+        return _Outcome(plan, baselines, None, (left_out,), Foresight(left_out=why))
+    return _Outcome(plan, baselines, table, (), known)
+
+
+def _foreseen(assembly: Assembly, program: TwoStageProgram, plan: Result, log: _Logged, client: Any) -> Foresight:
+    """What perfect information would be worth; who interrupts that loses nothing else."""
+    risk, ambiguity = risk_measure(assembly.study), ambiguity_set(assembly.study, assembly.data)
+    try:
+        with heeded():
+            log.phase("bounding: the value of perfect information")
+            return foresight(program, plan, risk, ambiguity, assembly.study.solver.mip_gap, client)
+    except KeyboardInterrupt:
+        return Foresight(left_out="interrupted")
 
 
 def _median_plan(
@@ -412,16 +429,18 @@ def _written(
     facts = {
         **provenance,
         "status": plan.status,
-        "objective": plan.objective,
+        OBJECTIVE: plan.objective,
         "lower_bound": plan.lower_bound,
         "upper_bound": plan.upper_bound,
         "gap": plan.gap,
         "solution": plan.provenance,
+        "perfect_information": plain(outcome.foresight),
     }
     layers = {**assembly.layers, **plan_layers(assembly, plan)}
     inputs = report_input(assembly.study, assembly.data, layers, plan, outcome.baselines, facts, outcome.frontier)
     facts |= {"gap_of_benefit": gap_of_benefit(inputs), "certified": inputs.certificate.passed}
-    facts |= {name: result.objective for name, result in _named(outcome).items()}
+    facts |= {f"{OBJECTIVE}, {name}": result.objective for name, result in outcome.baselines.items()}
+    facts |= money_facts(inputs)
     log.note(str(inputs.certificate))
     stayed = False
 
@@ -439,7 +458,3 @@ def _written(
 
 def _own(path: Path) -> set[str]:
     return RunFolder(path).own()
-
-
-def _named(outcome: _Outcome) -> dict[str, Result]:
-    return {f"objective, {name}": result for name, result in outcome.baselines.items()}

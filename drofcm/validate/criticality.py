@@ -78,7 +78,9 @@ def hub_criticality(
     -------
     pandas.DataFrame
         One line a hub, dearest first: ``open`` in the plan; ``force`` (``"out"`` or ``"in"``); ``extra_at_least`` and
-        ``extra_at_most``, what that costs, $/a (both infinite where no plan exists); and ``role``: ``"in every"``
+        ``extra_at_most``, by how much that raises the risk-weighted objective, $/a (both infinite where no plan
+        exists); ``extra_expected``, what the best plan found with the hub forced costs more than ``plan`` in
+        expectation, $/a (NaN where none was found); and ``role``: ``"in every"``
         near-optimal plan, ``"in some"``, ``"in none"``, or ``"not known"`` where the intervals do not say.
 
     Raises
@@ -100,15 +102,15 @@ def hub_criticality(
         for hub in chosen
     ]
     rows = [
-        _row(task, bounds, plan, within)
-        for task, bounds in zip(tasks, spread(_bounds, tasks, client, workers), strict=True)
+        _row(task, found, plan, within)
+        for task, found in zip(tasks, spread(_bounds, tasks, client, workers), strict=True)
     ]
     table = pd.DataFrame(rows).set_index("hub")
     return table.sort_values(["open", "extra_at_most"], ascending=[False, False], kind="stable")
 
 
-def _bounds(task: _Task) -> tuple[float, float]:
-    """Lower bound of every plan with the hub forced, and the cost of the best one found."""
+def _bounds(task: _Task) -> tuple[float, float, float]:
+    """Lower bound of every plan with the hub forced; objective and expected cost of the best one found."""
     name = f"hub_forced_{task.force}"
     forced = task.data[name].copy(deep=True)
     forced.loc[{"hub": task.hub}] = 1
@@ -131,10 +133,10 @@ def _bounds(task: _Task) -> tuple[float, float]:
             preferred=False,
         )
     except InfeasibleError:
-        return np.inf, np.inf
+        return np.inf, np.inf, np.nan
     except LimitError as error:
-        return error.lower_bound, np.inf
-    return found.lower_bound, found.upper_bound
+        return error.lower_bound, np.inf, np.nan
+    return found.lower_bound, found.upper_bound, found.mean
 
 
 def _start(task: _Task) -> xr.Dataset:
@@ -146,8 +148,8 @@ def _start(task: _Task) -> xr.Dataset:
     return start
 
 
-def _row(task: _Task, bounds: tuple[float, float], plan: Result, within: float) -> dict[str, Any]:
-    lower, upper = bounds
+def _row(task: _Task, found: tuple[float, float, float], plan: Result, within: float) -> dict[str, Any]:
+    lower, upper, expected = found
     limit = plan.upper_bound + within * abs(plan.upper_bound)
     shut = task.force == "out"
     # a forced plan can cost no less than the best of all
@@ -164,5 +166,6 @@ def _row(task: _Task, bounds: tuple[float, float], plan: Result, within: float) 
         "force": task.force,
         "extra_at_least": max(lower - plan.upper_bound, 0.0),
         "extra_at_most": upper - plan.lower_bound,
+        "extra_expected": expected - plan.mean,
         "role": role,
     }

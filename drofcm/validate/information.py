@@ -18,7 +18,7 @@ import xarray as xr
 from drofcm.blocks.form import TwoStageBlocks
 from drofcm.blocks.select import mean_scenario, select
 from drofcm.core.dims import SCENARIO
-from drofcm.core.errors import Finding, InfeasibleError, raise_if_any
+from drofcm.core.errors import Finding, InfeasibleError, LimitError, raise_if_any
 from drofcm.dsl.program import TwoStageProgram, solve
 from drofcm.risk.ambiguity import AmbiguitySet, Nominal, bind
 from drofcm.risk.measures import Expectation, RiskMeasure, as_sum
@@ -29,6 +29,7 @@ from drofcm.solve.spread import spread
 from drofcm.validate.evaluate import evaluate
 
 __all__ = [
+    "Foresight",
     "PerfectInformation",
     "StochasticSolution",
     "expected_value_of_perfect_information",
@@ -58,6 +59,18 @@ class StochasticSolution:
     upper: float
     stochastic: Result
     expected_value: Result | None
+
+    @classmethod
+    def between(cls, best: Result, naive: Result | None) -> StochasticSolution:
+        """From the best plan found and the plan for the mean, both under the same risk and ambiguity."""
+        cost = np.inf if naive is None else naive.objective
+        return cls(
+            value=cost - best.objective,
+            lower=max(0.0, cost - best.upper_bound),
+            upper=cost - best.lower_bound,
+            stochastic=best,
+            expected_value=naive,
+        )
 
     def __str__(self) -> str:
         return f"value of the stochastic solution {self.value:,.6g} (between {self.lower:,.6g} and {self.upper:,.6g})"
@@ -90,6 +103,26 @@ class PerfectInformation:
 
     def __str__(self) -> str:
         return f"value of perfect information {self.value:,.6g} (between {self.lower:,.6g} and {self.upper:,.6g})"
+
+
+@dataclass(frozen=True)
+class Foresight:
+    """Perfect information in short, as a run states it: figures in the unit of the objective.
+
+    Attributes
+    ----------
+    lower, upper
+        The value of perfect information lies between them.
+    seconds
+        What finding it took.
+    left_out
+        Why it was not found; empty if it was.
+    """
+
+    lower: float = 0.0
+    upper: float = np.inf
+    seconds: float = 0.0
+    left_out: str = ""
 
 
 def value_of_stochastic_solution(
@@ -149,14 +182,7 @@ def value_of_stochastic_solution(
         start = None if naive is None else naive.first_stage
         limits = {"gap": gap, "client": client, "workers": workers, "start": start, **settings}
         best = solve(problem, risk=risk, ambiguity=ambiguity, **limits)
-    cost = np.inf if naive is None else naive.objective
-    return StochasticSolution(
-        value=cost - best.objective,
-        lower=max(0.0, cost - best.upper_bound),
-        upper=cost - best.lower_bound,
-        stochastic=best,
-        expected_value=naive,
-    )
+    return StochasticSolution.between(best, naive)
 
 
 def expected_value_of_perfect_information(
@@ -166,6 +192,7 @@ def expected_value_of_perfect_information(
     ambiguity: AmbiguitySet | None = None,
     solution: Result | None = None,
     gap: float = 1e-4,
+    seconds: float | None = None,
     client: Any = None,
     workers: int | None = None,
     **settings: Any,
@@ -188,6 +215,9 @@ def expected_value_of_perfect_information(
         A solution of ``problem`` under the same risk and ambiguity, if there is one already.
     gap
         Relative gap of every search; it widens the interval.
+    seconds
+        Of each scenario's search. One that is stopped counts with its bounds, which widens the interval: its best plan
+        is at most as dear as the solution's. None: no limit.
     client, workers
         Where scenarios are solved: a `dask.distributed.Client` of the user's, or local processes (None: as many as
         there are cores; 1: this process).
@@ -211,8 +241,10 @@ def expected_value_of_perfect_information(
     bound = bind(ambiguity or Nominal(), problem.data) if isinstance(problem, TwoStageProgram) else ambiguity
     total = as_sum(measure).total
     alone = [_alone(blocks, number, total) for number in range(len(blocks.scenarios))]
-    found = spread(partial(_known, gap=gap), alone, client, workers)
-    cost = blocks.probability.copy(data=[high for _, high in found]).rename("wait_and_see")
+    found = spread(partial(_known, gap=gap, seconds=seconds), alone, client, workers)
+    # who knows the scenario may keep to the plan that is made for all
+    kept = best.first_stage_cost / total + best.recourse_cost.sel({SCENARIO: blocks.probability[SCENARIO]}).values
+    cost = blocks.probability.copy(data=np.minimum([high for _, high in found], kept)).rename("wait_and_see")
     least = cost.copy(data=[low for low, _ in found])
     high, low = (_risk_of(measure, bound or Nominal(), own, blocks.probability) for own in (cost, least))
     return PerfectInformation(
@@ -238,8 +270,11 @@ def _alone(blocks: TwoStageBlocks, number: int, total: float) -> TwoStageBlocks:
     return replace(own, first_stage=weighed, terms={})
 
 
-def _known(blocks: TwoStageBlocks, gap: float) -> tuple[float, float]:
-    result = solve_blocks(blocks, Expectation(), Nominal(), method="extensive", gap=gap)
+def _known(blocks: TwoStageBlocks, gap: float, seconds: float | None) -> tuple[float, float]:
+    try:
+        result = solve_blocks(blocks, Expectation(), Nominal(), method="extensive", gap=gap, time_limit=seconds)
+    except LimitError as error:
+        return error.lower_bound, np.inf
     return result.lower_bound, result.upper_bound
 
 

@@ -39,7 +39,8 @@ class Stability:
     table
         One line per ensemble: ``scenarios``; ``in_sample``, the cost of its plan on itself, with ``lower_bound``, the
         least that any plan costs on it, and ``gap``; ``out_of_sample``, the cost of its plan in truth; ``promise``,
-        in_sample - out_of_sample: what the ensemble leaves out if negative.
+        in_sample - out_of_sample: what the ensemble leaves out if negative. All these are the objective, risk measure
+        included; ``mean_in_sample`` and ``mean_out_of_sample`` are the expected costs of the same plans.
     plans
         First stages by ``ensemble``.
     truth
@@ -149,12 +150,13 @@ def stability(
         tell(f"solving ensemble {name}")
         results[name] = program.solve(risk=risk, ambiguity=ambiguity, **{"preferred": False, **settings})
     raise_if_any(_check_alike(results))
-    costs = {}
+    costs, means = {}, {}
     for name, result in results.items():
         tell(f"evaluating the plan of ensemble {name}")
         judges = [reference] if reference is not None else [own for other, own in programs.items() if other != name]
-        judged = [judge.evaluate(result.first_stage, risk, ambiguity, preferred=False).objective for judge in judges]
-        costs[name] = math.fsum(judged) / len(judged)
+        judged = [judge.evaluate(result.first_stage, risk, ambiguity, preferred=False) for judge in judges]
+        costs[name] = math.fsum(own.objective for own in judged) / len(judged)
+        means[name] = math.fsum(own.mean for own in judged) / len(judged)
     table = pd.DataFrame(
         {
             "scenarios": {name: own.recourse_cost.sizes[SCENARIO] for name, own in results.items()},
@@ -162,6 +164,8 @@ def stability(
             "lower_bound": {name: own.lower_bound for name, own in results.items()},
             "gap": {name: own.gap for name, own in results.items()},
             "out_of_sample": costs,
+            "mean_in_sample": {name: own.mean for name, own in results.items()},
+            "mean_out_of_sample": means,
         }
     ).rename_axis("ensemble")
     names = pd.Index(list(results), name="ensemble")

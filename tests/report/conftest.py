@@ -143,7 +143,12 @@ def make_result(data: xr.Dataset, shipped: dict[tuple[str, str, str], int], stat
         gap=0.008,
         status=status,  # type: ignore[arg-type]
         log=log,
-        provenance={"versions": {"drofcm": "0.1.0", "highspy": "1.15"}, "seed": 7},
+        provenance={
+            "versions": {"drofcm": "0.1.0", "highspy": "1.15"},
+            "seed": 7,
+            "risk": "0.5 E + 0.5 CVaR(0.8)",
+            "ambiguity": "nominal",
+        },
     )
 
 

@@ -51,17 +51,18 @@ def test_nothing_to_compare_with(report_input: ReportInput) -> None:
 
 def test_frontier_names_its_ends(report_input: ReportInput, tmp_path: Path) -> None:
     index = pd.MultiIndex.from_tuples([("E", 0.0), ("E", 1.0), ("CVaR(0.9)", 0.0)], names=["risk", "multiple"])
-    figures = {"objective": 1.0, "gap": [0.0, 0.012, 0.0], "first_stage_cost": 0.0, "ens": 0.1, "hubs": 1, "modules": 2}
-    money = {"mean_cost": [100e3, 120e3, 250e3], "cvar_cost": [900e3, 700e3, 400e3]}
+    figures = {"gap": [0.0, 0.012, 0.0], "first_stage_cost": 7e3, "ens": 0.1, "hubs": 1, "modules": 2}
+    figures |= {"event_mean": 3e3, "year_tail": 300e3, "risk_weighted_objective": 500e3}
+    money = {"expected_cost": [100e3, 120e3, 250e3], "event_tail": [900e3, 700e3, 400e3]}
     inputs = replace(report_input, frontier=pd.DataFrame({**figures, **money}, index=index))
     part = frontier_part(inputs)
     assert part is not None
-    assert part.heading.endswith("falls by 500 k$/a and the mean rises by 150 k$/a")
+    assert part.heading.endswith("of one event falls by 500 k$ and the expected cost of a year rises by 150 k$")
     assert "Largest gap of these searches: 1.2 %" in part.note
-    assert [row[:4] for row in part.plans.rows] == [
-        ["E", "0.00", "100.0", "900.0"],
-        ["E", "1.00", "120.0", "700.0"],
-        ["CVaR(0.9)", "0.00", "250.0", "400.0"],
+    assert [row[:6] for row in part.plans.rows] == [
+        ["E", "0.00", "100.0", "7.0", "3.0", "900.0"],
+        ["E", "1.00", "120.0", "7.0", "3.0", "700.0"],
+        ["CVaR(0.9)", "0.00", "250.0", "7.0", "3.0", "400.0"],
     ]
     write_report(tmp_path / "report.html", inputs)
     assert part.heading in (tmp_path / "report.html").read_text(encoding="utf-8")

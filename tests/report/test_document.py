@@ -14,9 +14,11 @@ import pytest
 
 from drofcm.core.errors import InputError
 from drofcm.core.files import whole_file
-from drofcm.report import statements, style, tables
+from drofcm.report import evidence, statements, style, tables
 from drofcm.report.document import write_report
-from drofcm.report.inputs import DO_NOTHING, ReportInput
+from drofcm.report.inputs import DO_NOTHING, EXPECTED_VALUE_PLAN, ReportInput
+from drofcm.validate.benefit import benefit_of
+from drofcm.validate.information import Foresight
 
 
 @pytest.fixture(scope="module")
@@ -42,12 +44,59 @@ def test_decision_names_hubs_and_modules(report_input: ReportInput) -> None:
     assert statements.decision(nothing) == "Open no hub and ship no module."
 
 
-def test_outcome_compares_with_both_baselines(report_input: ReportInput) -> None:
-    headline = tables.headline(report_input)
-    saved = 1 - report_input.plan.objective / report_input.baselines[DO_NOTHING].objective
-    text = statements.outcome(headline)
-    assert f"{100 * saved:.0f} % less than doing nothing" in text
-    assert text.startswith(f"It costs {report_input.plan.objective / 1000:.0f} k$ a year")
+def test_outcome_is_money_and_compares_with_doing_nothing(report_input: ReportInput) -> None:
+    plan, nothing = report_input.plan, report_input.baselines[DO_NOTHING]
+    year, event = statements.outcome(report_input, tables.headline(report_input))
+    saved = 1 - plan.mean / nothing.mean
+    assert year.startswith(f"It costs {plan.first_stage_cost / 1000:.0f} k$ a year for hubs, modules and transport")
+    assert f"({100 * abs(saved):.0f} %) {'less' if saved > 0 else 'more'} than doing nothing" in year
+    assert f"{plan.objective / 1000:,.0f}" not in year + event
+    of_event = [float(own.probability @ own.recourse_cost) / 60 / 1000 for own in (plan, nothing)]
+    assert f"One event costs {of_event[0]:.1f} instead of {of_event[1]:.1f} k$ on average" in event
+
+
+def test_the_objective_is_called_risk_weighted_and_has_its_formula(page: str, report_input: ReportInput) -> None:
+    formula = "hubs, modules and transport + 60 x (0.5 E + 0.5 CVaR(0.8)) of the cost of one event"
+    assert report_input.formula == formula
+    assert dict(statements.proof(report_input))["Risk-weighted objective"] == formula
+    assert formula in page
+    assert "Risk-weighted objective (no cash)" in page
+
+
+def test_what_scenarios_and_foresight_are_worth(report_input: ReportInput) -> None:
+    plan, naive = report_input.plan, report_input.baselines[EXPECTED_VALUE_PLAN]
+    told = dict(evidence.information(report_input))
+    low, high = naive.objective - plan.upper_bound, naive.objective - plan.lower_bound
+    assert low > 0
+    shown = re.match(r"([\d,.]+) to ([\d,.]+) k\$/a of the risk-weighted", told["Scenarios are worth (VSS)"])
+    assert shown
+    assert [float(text.replace(",", "")) for text in shown.groups()] == pytest.approx(
+        [low / 1000, high / 1000], rel=0.01
+    )
+    assert f"{abs(naive.mean - plan.mean) / 1000:,.0f} k$/a" in told["Scenarios are worth (VSS)"]
+    assert "Knowing the event would be worth (EVPI)" not in told
+    known = replace(report_input, foresight=Foresight(20e3, 150e3, 3.2))
+    assert dict(evidence.information(known))["Knowing the event would be worth (EVPI)"] == (
+        "20 to 150 k$/a of the risk-weighted objective, found in 3 s"
+    )
+    without = replace(report_input, foresight=Foresight(left_out="the search was interrupted"))
+    text = dict(evidence.information(without))["Knowing the event would be worth (EVPI)"]
+    assert text == "left out: the search was interrupted"
+
+
+def test_how_sure_the_saving_is(report_input: ReportInput) -> None:
+    """The events of the fixture are not equally likely: nothing is known of other draws."""
+    told = evidence.sure(report_input.benefit, 60)
+    assert told.startswith("How sure that is cannot be told: events are not equally likely")
+    equal = report_input.data["probability"].copy(data=np.full(6, 1 / 6))
+    plans = [replace(own, probability=equal) for own in (report_input.plan, report_input.baselines[DO_NOTHING])]
+    found = benefit_of(*plans, 60, 0.8, rng=np.random.default_rng(0))
+    told = evidence.sure(found, 60)
+    assert told.startswith("How sure that is: by resampling the 6 events it saves ")
+    assert "rests on 6 draws only" in told
+    assert f"It pays from {style.amount(found.break_even)} events a year on, 60 are assumed" in told
+    same = benefit_of(plans[1], plans[1], 60, 0.8, rng=np.random.default_rng(0))
+    assert evidence.sure(same, 60) == "There is nothing to be sure of: the plan is to do nothing."
 
 
 def test_download_holds_the_shipments(page: str, report_input: ReportInput) -> None:

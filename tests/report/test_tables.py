@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from drofcm.report import grids, tables
+from drofcm.report import figures, grids, statements, tables
 from drofcm.report.dispatch import balance
 from drofcm.report.inputs import DO_NOTHING, EXPECTED_VALUE_PLAN, ReportInput
+from drofcm.report.stable import dark, share_stable
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -35,31 +36,104 @@ def test_headline_repeats_the_results(report_input: ReportInput) -> None:
     headline = tables.headline(report_input)
     for name, result in report_input.plans.items():
         column, weights = headline[name], result.probability.values
-        assert column["objective"] == result.objective
-        assert column["risk_adjusted"] == pytest.approx(float((result.risk_weight * result.recourse_cost).sum()))
-        assert column["expected_cost"] == pytest.approx(weights @ result.recourse_cost.values)
+        assert column["risk_weighted_objective"] == result.objective
+        spent = sum(float(result.terms[name]) for name in ("cost_hub_setup", "cost_transport", "cost_modules"))
+        assert column["first_stage_cost"] == pytest.approx(spent)
+        assert column["events_cost"] == pytest.approx(weights @ result.recourse_cost.values)
+        assert column["expected_cost"] == pytest.approx(spent + column["events_cost"])
+        assert column["event_mean"] == pytest.approx(column["events_cost"] / 60)
+        _, tail = tables.value_at_risk(result.recourse_cost.values / 60, weights, report_input.alpha)
+        assert column["event_tail"] == pytest.approx(tail)
         missed = result.recourse["unserved_critical"] + result.recourse["unserved_flexible"]
         energy = np.einsum("snt,t,s->", missed.values, report_input.data["step_length"].values, weights)
         assert column["unserved"] == pytest.approx(energy)
     assert headline["this plan"]["modules"] == 18
     assert headline["this plan"]["hubs"] == 2
-    assert headline[DO_NOTHING]["first_stage"] == 0
+    assert headline[DO_NOTHING]["first_stage_cost"] == 0
+
+
+def test_a_bad_year_is_worse_than_the_mean_and_better_than_a_year_of_bad_events(report_input: ReportInput) -> None:
+    for own in tables.headline(report_input).to_dict().values():
+        assert own["expected_cost"] < own["year_tail"] < own["first_stage_cost"] + 60 * own["event_tail"]
+        assert 0 < own["year_tail_error"] < 0.01 * own["year_tail"]
 
 
 def test_share_stabilised_counts_only_nodes_that_the_event_touches(report_input: ReportInput) -> None:
     stable = report_input.plan.recourse["stabilised"].values
     by_hand = [np.mean([value for value in line if not np.isnan(value)]) for line in stable]
-    assert tables.share_stabilised(report_input.plan).values == pytest.approx(by_hand)
+    assert share_stable(report_input.data, report_input.plan).values == pytest.approx(by_hand)
     mean = np.dot(by_hand, report_input.plan.probability.values)
     assert tables.headline(report_input)["this plan"]["stabilised"] == pytest.approx(mean)
 
 
-def test_cost_terms_sum_to_the_objectives(report_input: ReportInput) -> None:
+def cut_off(inputs: ReportInput, band: float) -> ReportInput:
+    """Node 18 lies dark throughout scenario 4 with its whole load of 0.12 MW unserved, and counts as stable."""
+    at = {"scenario": 4, "node": "18"}
+    recourse = inputs.plan.recourse.copy(deep=True)
+    for name in ("discharge", "generation", "demand_response", "supply_follow", "unserved_critical"):
+        recourse[name].loc[at] = recourse[name].loc[at] * 0
+    recourse["unserved_flexible"].loc[at] = 0.12
+    recourse["stabilised"].loc[at] = 1.0
+    data = inputs.data.assign(stability_band=xr.full_like(inputs.data["stability_band"], band))
+    settled = inputs.quantities["stabilisation_time"].copy(deep=True)
+    settled.loc[at] = 0.0
+    quantities = inputs.quantities.assign(stabilisation_time=settled)
+    return replace(inputs, data=data, plan=replace(inputs.plan, recourse=recourse), quantities=quantities)
+
+
+def test_a_node_that_is_dark_within_its_band_is_not_stable(report_input: ReportInput) -> None:
+    inputs = cut_off(report_input, band=0.2)
+    found = dark(inputs.data, inputs.plan)
+    assert [tuple(map(str, where)) for where in found.to_series()[found.to_series()].index] == [("4", "18")]
+    table = tables.nodes(inputs)
+    # node 18 is touched by scenarios 2, 4 and 5, of 20, 15 and 5 %
+    assert table["dark"].to_dict() == pytest.approx({"5": 0, "9": 0, "15": 0, "18": 0.15 / 0.4})
+    served = inputs.plan.recourse["stabilised"].sel(node="18", scenario=[2, 5]).values @ [0.2, 0.05]
+    assert table["stabilised"]["18"] == pytest.approx(served / 0.4)
+    assert table["settled_worst"]["18"] == np.inf
+    assert "node 18 is dark in some, within the band" in statements.nodes(table)
+    assert "Dark within the band" in grids.nodes(table).head
+    keys = [row.key for row in grids.headline(tables.headline(inputs), inputs.alpha)]
+    assert "dark" in keys
+
+
+def test_a_node_whose_load_is_served_is_not_dark(report_input: ReportInput) -> None:
+    inputs = cut_off(report_input, band=0.2)
+    recourse = inputs.plan.recourse.copy(deep=True)
+    recourse["unserved_flexible"].loc[{"scenario": 4, "node": "18"}] = 0.0119
+    assert not dark(inputs.data, replace(inputs.plan, recourse=recourse)).any()
+    # neither is one that has its feeder and sheds within the band
+    assert not dark(inputs.data.assign(energised=xr.ones_like(inputs.data["energised"])), inputs.plan).any()
+    assert "Dark within the band" not in grids.nodes(tables.nodes(report_input)).head
+    assert "dark" not in [row.key for row in grids.headline(tables.headline(report_input), 0.8)]
+
+
+def test_never_is_no_point_on_the_axis(report_input: ReportInput) -> None:
+    table = tables.nodes(report_input)
+    assert np.isinf(table["settled_worst"]).any()
+    plot = figures.settling(table, float(report_input.data["step_length"].sum()))
+    for name in ("median", "worst"):
+        of_name = [own for own in plot.renderers if getattr(own.glyph, "y", "") in (f"{name}_at", f"{name}_never")]
+        value = table[f"settled_{name}"].to_numpy()
+        for drawn in of_name:
+            place = np.asarray(drawn.data_source.data[drawn.glyph.y], dtype=float)
+            if drawn.glyph.y.endswith("_never"):
+                assert drawn.glyph.marker != "circle"
+                assert (np.isfinite(place) == np.isinf(value)).all()
+                # at the edge, beyond everything that has a time
+                assert np.nanmin(place) > np.nanmax(value[np.isfinite(value)])
+                assert np.nanmin(place) < plot.y_range.end
+            else:
+                assert drawn.glyph.marker == "circle"
+                np.testing.assert_array_equal(place, np.where(np.isinf(value), np.nan, value))
+    labels = [item.label.value for item in plot.legend[0].items]
+    assert "never in the worst" in labels
+
+
+def test_cost_terms_sum_to_the_expected_costs(report_input: ReportInput) -> None:
     terms = tables.cost_terms(report_input)
     for name, result in report_input.plans.items():
-        assert terms[name].sum() == pytest.approx(result.objective)
-        premium = (result.risk_weight - result.probability) @ result.recourse_cost
-        assert terms[name]["risk_premium"] == pytest.approx(float(premium))
+        assert terms[name].sum() == pytest.approx(result.mean)
     assert terms["this plan"]["cost_hub_setup"] == 56_000
 
 
@@ -90,16 +164,20 @@ def test_shipments_list_what_is_shipped(report_input: ReportInput) -> None:
     assert table["cost_modules"].sum() == pytest.approx(float(terms["cost_modules"]))
 
 
-def test_price_of_room_is_shown_as_what_a_slot_saves(report_input: ReportInput) -> None:
+def test_price_of_room_is_shown_where_slots_are_taken(report_input: ReportInput) -> None:
     assert "slot_worth" not in tables.hub_use(report_input)
     hubs = report_input.data.indexes["hub"]
     price = xr.DataArray(-1000.0 * np.arange(len(hubs)), coords=[hubs])
     plan = replace(report_input.plan, prices=xr.Dataset({"hub_room": price}))
-    priced = replace(report_input, plan=plan)
-    assert tables.hub_use(priced)["slot_worth"].to_dict() == {hub: 1000.0 * k for k, hub in enumerate(hubs)}
+    # Leesburg holds 3.5 slots, Ashburn 6.2, Sterling is closed
+    room = report_input.data["storage_limit"].copy(data=[8.0, 3.5, 0.0])
+    priced = replace(report_input, plan=plan, data=report_input.data.assign(storage_limit=room))
+    worth = tables.hub_use(priced)["slot_worth"]
+    assert worth["leesburg"] == 1000.0
+    assert worth[["ashburn", "sterling"]].isna().all()
     grid = grids.hubs(priced)
-    assert grid.head[-1] == "One more slot saves, k$/a"
-    assert sorted(row[-1] for row in grid.rows) == sorted(f"{k:.1f}" for k in range(len(hubs)))
+    assert grid.head[-1] == "One more slot is worth, k$/a"
+    assert {row[0]: row[-1] for row in grid.rows} == {"Leesburg": "1.0", "Ashburn": "–", "Sterling": "–"}
 
 
 def test_hub_use_counts_slots(report_input: ReportInput) -> None:

@@ -17,17 +17,21 @@ from hypothesis import strategies as st
 from drofcm.config import StudyFile
 from drofcm.core.errors import InputError
 from drofcm.study.folder import RunFolder, digest_data, digest_files, is_better, run_key, seal, writing
+from drofcm.validate.money import FIGURES
 
 FACTS: dict[str, Any] = {
     "status": "optimal",
     "certified": True,
     "compared": True,
-    "objective": 100.0,
+    "risk_weighted_objective": 100.0,
     "lower_bound": 99.5,
     "upper_bound": 100.0,
     "gap": 0.005,
     "gap_of_benefit": 0.01,
     "warnings": [],
+    "alpha": 0.9,
+    "money": {"this plan": dict.fromkeys(FIGURES, 1.0)},
+    "told": ["Open no hub."],
 }
 """What the provenance of a run states, as far as those who open it ask."""
 
@@ -164,12 +168,15 @@ def test_provenance_that_is_none_is_one_finding(tmp_path: Path, text: str) -> No
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("objective", "100"),
+        ("risk_weighted_objective", "100"),
         ("gap", None),
         ("certified", 1),
         ("warnings", [{"where": "a"}]),
         ("status", []),
         ("lower_bound", True),
+        ("money", {"this plan": {"expected_cost": 1.0}}),
+        ("money", {"this plan": {**dict.fromkeys(FIGURES, 1.0), "event_tail": "1"}}),
+        ("told", [1]),
     ],
 )
 def test_facts_of_another_kind_are_named(tmp_path: Path, key: str, value: object) -> None:
@@ -236,18 +243,18 @@ def test_a_file_beyond_all_size_is_named(tmp_path: Path) -> None:
 # ---- which of two runs stays ----------------------------------------------------------------------------------------
 
 BETTER: dict[str, dict[str, Any]] = {
-    "cheaper": {"objective": 99.9},
+    "cheaper": {"risk_weighted_objective": 99.9},
     "bounded more tightly": {"lower_bound": 99.6},
 }
 WORSE: dict[str, dict[str, Any]] = {
-    "dearer": {"objective": 100.1},
+    "dearer": {"risk_weighted_objective": 100.1},
     "bounded less tightly": {"lower_bound": 90.0},
     "without a bound": {"lower_bound": -np.inf},
     "not compared": {"compared": False},
-    "stopped, though cheaper": {"status": "interrupted", "objective": 99.9, "lower_bound": 50.0},
-    "not certified, though cheaper": {"certified": False, "objective": 50.0},
-    "no figure": {"objective": np.nan},
-    "figure of another kind": {"objective": "0"},
+    "stopped, though cheaper": {"status": "interrupted", "risk_weighted_objective": 99.9, "lower_bound": 50.0},
+    "not certified, though cheaper": {"certified": False, "risk_weighted_objective": 50.0},
+    "no figure": {"risk_weighted_objective": np.nan},
+    "figure of another kind": {"risk_weighted_objective": "0"},
 }
 
 
@@ -264,6 +271,6 @@ def test_worse_runs_do_not(change: dict[str, Any]) -> None:
 
 
 def test_equal_runs_stay() -> None:
-    assert not is_better(FACTS, {**FACTS, "objective": FACTS["objective"] * (1 + 1e-12)})
+    assert not is_better(FACTS, {**FACTS, "risk_weighted_objective": FACTS["risk_weighted_objective"] * (1 + 1e-12)})
     stopped = {**FACTS, "status": "time_limit", "compared": False}
-    assert not is_better({**stopped, "objective": 101.0, "compared": True}, stopped)
+    assert not is_better({**stopped, "risk_weighted_objective": 101.0, "compared": True}, stopped)

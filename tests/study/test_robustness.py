@@ -34,8 +34,15 @@ def outcomes(cvar: dict[str, list[float]]) -> pd.DataFrame:
     rows = []
     for plan, values in cvar.items():
         for repetition, value in enumerate(values):
-            figures = {"mean_cost": 1.0, "ens": 0.0, "unserved_energy": 0.0, "any_unserved": 0.0}
-            rows.append({"repetition": repetition, "plan": plan, "cvar_cost": value, **figures})
+            figures = {
+                "expected_cost": 1.0,
+                "event_mean": 1.0,
+                "year_tail": 1.0,
+                "ens": 0.0,
+                "unserved_energy": 0.0,
+                "any_unserved": 0.0,
+            }
+            rows.append({"repetition": repetition, "plan": plan, "event_tail": value, **figures})
     table = pd.DataFrame(rows).assign(first_stage_cost=0.0, modules=3.0)
     return table.set_index(["repetition", "plan"])
 
@@ -48,11 +55,11 @@ def test_differences_are_paired_by_repetition() -> None:
     base = rng.normal(1e6, 3e5, 10)
     change = rng.normal(-2e4, 1e4, 10)
     table = outcomes({NO_BALL: list(base), CHOSEN: list(base + change)})
-    row = differences(table, NO_BALL).loc[("cvar_cost", CHOSEN)]
+    row = differences(table, NO_BALL).loc[("event_tail", CHOSEN)]
     by_scipy = scipy.stats.ttest_rel(base + change, base).confidence_interval(0.95)
     assert (row["lower"], row["upper"]) == pytest.approx((by_scipy.low, by_scipy.high))
     assert row["significant"]
-    alone = summary(table).loc[("cvar_cost", CHOSEN)]
+    alone = summary(table).loc[("event_tail", CHOSEN)]
     assert alone["upper"] - alone["lower"] > 5 * (row["upper"] - row["lower"])
 
 
@@ -73,7 +80,7 @@ def test_what_each_radius_brought() -> None:
         table, found.set_index(["repetition", "multiple"]), lambda own: "CVaR" if own == 0 else f"robust {own:g}"
     )
     assert radius["taken"].to_dict() == {0.0: 1, 2.0: 1}
-    assert radius["cvar_cost"].to_dict() == {0.0: 2.0, 2.0: 6.0}
+    assert radius["event_tail"].to_dict() == {0.0: 2.0, 2.0: 6.0}
     assert radius["score"].to_dict() == {0.0: 4.0, 2.0: 4.0}
 
 
@@ -117,7 +124,7 @@ def test_an_experiment_that_is_stopped_goes_on(files: tuple[Path, Path], tmp_pat
     first = run_robustness(*files, tmp_path, design=SMALL, workers=1)
     assert list(first.outcomes.index.get_level_values("plan")[:2]) == ["do nothing", "risk neutral"]
     nothing = first.outcomes.xs("do nothing", level="plan")
-    assert (first.outcomes.xs(CHOSEN, level="plan")["mean_cost"] <= nothing["mean_cost"]).all()
+    assert (first.outcomes.xs(CHOSEN, level="plan")["expected_cost"] <= nothing["expected_cost"]).all()
     assert (nothing["first_stage_cost"] == 0).all()
     for name in ("outcomes", "validation", "summary", "differences", "radius"):
         assert (first.folder / f"{name}.csv").is_file()
