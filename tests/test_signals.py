@@ -21,16 +21,17 @@ from typer.testing import CliRunner
 from drofcm.cli import app
 from drofcm.study.folder import RunFolder
 
-STUDY = """\
+GAP = 0.005
+STUDY = f"""\
 name: stopped
 seed: 20261202
-hubs: {forced_out: [broadlands, dulles_town_center, herndon, leesburg, sterling]}
+hubs: {{forced_out: [broadlands, dulles_town_center, herndon, leesburg, sterling]}}
 data_centres:
-  - {bus: "4", rating_mw: 1.6}
-  - {bus: "24", rating_mw: 2.0, running_mw: 0.4}
-events: {scenarios: 6, fault_lines: ["3-23", "30-31"]}
-steps_min: [{count: 3, length: 10}, {count: 2, length: 60}]
-solver: {method: lshaped, mip_gap: 0.005, time_limit_s: 600}
+  - {{bus: "4", rating_mw: 1.6}}
+  - {{bus: "24", rating_mw: 2.0, running_mw: 0.4}}
+events: {{scenarios: 6, fault_lines: ["3-23", "30-31"]}}
+steps_min: [{{count: 3, length: 10}}, {{count: 2, length: 60}}]
+solver: {{method: lshaped, mip_gap: {GAP}, time_limit_s: 600}}
 """
 BEFORE = (130, -signal.SIGINT, -signal.SIGTERM)
 """Exit codes of a process that was stopped while the interpreter started."""
@@ -131,8 +132,9 @@ def is_whole(own: Undisturbed, runs: Path, code: int, told: str) -> None:
     assert facts["certified"]
     assert (code == 0) == (facts["status"] == "optimal")
     assert facts["lower_bound"] <= own.objective * (1 + 1e-9)
-    assert facts["risk_weighted_objective"] >= own.objective * (1 - 0.005)
-    assert code == 3 or facts["risk_weighted_objective"] == pytest.approx(own.objective, rel=1e-6)
+    # two searches that are done may end with two plans, either of them within the gap that was asked for
+    assert facts["risk_weighted_objective"] >= own.objective * (1 - GAP)
+    assert code == 3 or facts["risk_weighted_objective"] <= own.objective * (1 + GAP)
 
 
 def moments(count: int, purpose: int) -> Iterator[tuple[bool, float]]:
@@ -167,7 +169,7 @@ def test_killed_while_writing_the_next_run_gives_the_same_answer(undisturbed: Un
         assert done.exit_code == 0, done.output
         (path,) = runs.iterdir()
         assert RunFolder(path).faults() == []
-        assert RunFolder(path).provenance["risk_weighted_objective"] == pytest.approx(undisturbed.objective, rel=1e-6)
+        assert RunFolder(path).provenance["risk_weighted_objective"] == pytest.approx(undisturbed.objective, rel=GAP)
         shutil.rmtree(runs)
     assert left > 0
 

@@ -155,6 +155,7 @@ def solve(
     interruptible: bool = False,
     listen: Listener | None = None,
     enough: float = np.inf,
+    known: float = np.inf,
     lean: bool = False,
     threads: int = 0,
     exact: bool = False,
@@ -177,6 +178,8 @@ def solve(
         Called with seconds, lower bound and upper bound whenever the search reports progress.
     enough
         Lower bound at which a mixed-integer search stops, whatever its gap.
+    known
+        What a solution costs that is known already: a bound above it is none.
     lean
         Whether to leave out restarts and primal heuristics: small problems that are solved by the hundred are proven
         optimal in half the time without them.
@@ -206,7 +209,7 @@ def solve(
         if first.status == "interrupted":
             # what bounds the problem with these columns fixed does not bound it without
             return replace(first, bound=-np.inf)
-    asked = _Asked(problem, gap, interruptible, listen, enough, lean, threads, _TIGHT if exact else {})
+    asked = _Asked(problem, gap, interruptible, listen, enough, known, lean, threads, _TIGHT if exact else {})
     outcome = _ask_until_it_holds(asked, None if first is None else first.x, left)
     return replace(outcome, seconds=time.perf_counter() - began)
 
@@ -220,6 +223,7 @@ class _Asked:
     interruptible: bool
     listen: Listener | None
     enough: float
+    known: float
     lean: bool
     threads: int
     options: dict[str, Any]
@@ -276,8 +280,11 @@ def _judged(asked: _Asked, told: _Told, first: Vector | None) -> tuple[Outcome, 
         return Outcome("infeasible", None, np.inf, -np.inf if known else np.inf, 0.0), doubt
     if told.status == "unbounded":
         return Outcome("unbounded", None, -np.inf, -np.inf, 0.0), ""
+    above = told.bound > asked.known + _agreement(problem, asked.known, abs(asked.known)) and mixed
+    false = f"it reports a bound of {told.bound:.10g} above a solution that is known, of {asked.known:.10g}"
     if told.x is None:
-        return Outcome(told.status, None, np.inf, told.bound if mixed else -np.inf, 0.0), ""
+        bound = told.bound if mixed and not above else -np.inf
+        return Outcome(told.status, None, np.inf, bound, 0.0), false if above else ""
     missed = broken(problem, told.x)
     if missed:
         return Outcome("stalled", None, np.inf, -np.inf, 0.0), f"its solution is none: {missed}"
@@ -295,6 +302,8 @@ def _judged(asked: _Asked, told: _Told, first: Vector | None) -> tuple[Outcome, 
     if bound > value + agrees and told.status != "enough":
         doubt = f"it reports a bound of {bound:.10g} above a solution that costs {value:.10g}"
         return Outcome(_unproven(told.status), told.x, value, -np.inf, 0.0), doubt
+    if above:
+        return Outcome(_unproven(told.status), told.x, value, -np.inf, 0.0), false
     outcome = Outcome(told.status, told.x, value, bound, 0.0)
     allowed = max((asked.gap if mixed else _AGREES) * abs(value), _LEAST_DOUBT * size) * (1 + _AGREES)
     if told.status == "optimal" and value - bound > (allowed if mixed else max(allowed, agrees)):

@@ -304,7 +304,10 @@ class Subproblem:
         points: list[Point] = []
         gradient, centre, best, target = start, start, -np.inf, request.target
         for step in range(request.steps):
-            bound, point = self._dual_value(gradient, request)
+            # the Lagrangian at any solution, the cheapest one at the request's own first stage too, bounds it from above
+            met = (Point(request.x, request.target), *request.points, *points)
+            known = min(own.cost - float(gradient @ own.x) + _MISSED * abs(own.cost) for own in met)
+            bound, point = self._dual_value(gradient, request, known)
             if point is not None:
                 points.append(point)
             if not np.isfinite(bound):
@@ -313,10 +316,10 @@ class Subproblem:
             cuts.append((bound, gradient))
             if value > best:
                 centre, best = gradient, value
-            known = (*request.points, *points)
-            if step + 1 == request.steps or not known or not np.isfinite(target):
+            solutions = (*request.points, *points)
+            if step + 1 == request.steps or not solutions or not np.isfinite(target):
                 break
-            following, model = None, _BundleModel(known, request.x, centre, self._seen())
+            following, model = None, _BundleModel(solutions, request.x, centre, self._seen())
             while following is None and target - best > max(request.close, _LAGRANGIAN_GAP * abs(best) / 4):
                 level = best + _LEVEL * (target - best)
                 following = model.reach(level)
@@ -328,7 +331,7 @@ class Subproblem:
         keep = sorted(cuts, key=lambda cut: -(cut[0] + float(cut[1] @ request.x)))[:_KEPT_CUTS]
         return tuple(keep), tuple(points)
 
-    def _dual_value(self, gradient: Vector, request: Request) -> tuple[float, Point | None]:
+    def _dual_value(self, gradient: Vector, request: Request, known: float) -> tuple[float, Point | None]:
         joint, n = self.joint(), len(gradient)
         if request.within is not None:
             lower, upper = joint.lower.copy(), joint.upper.copy()
@@ -337,7 +340,12 @@ class Subproblem:
         cost = joint.cost.copy()
         cost[:n] -= gradient
         outcome = solve(
-            replace(joint, cost=cost), gap=_LAGRANGIAN_GAP, time_limit=request.seconds, lean=True, threads=1
+            replace(joint, cost=cost),
+            gap=_LAGRANGIAN_GAP,
+            time_limit=request.seconds,
+            known=known,
+            lean=True,
+            threads=1,
         )
         if outcome.status == "infeasible":
             return np.inf, None

@@ -191,3 +191,10 @@ def test_figures_for_other_scenarios_are_refused_where_a_set_is_described() -> N
 def test_a_single_scenario(ambiguity: Any) -> None:
     found = worst_case(RISK + dro.WorstCase(), ambiguity, over([3.0]), over([1.0]))
     assert [float(own[0]) for own in found] == pytest.approx([2.0, 1.0])
+
+
+@pytest.mark.parametrize("ambiguity", [dro.Nominal(), dro.TotalVariation(0.2)])
+def test_a_cost_that_is_infinite_has_no_weights_whatever_its_probability(ambiguity: Any) -> None:
+    # beside a weight of zero it would make a risk of NaN
+    with pytest.raises(ValueError, match=r"cost is infinite at scenario \[5\]"):
+        worst_case(RISK, ambiguity, over([*COST[:-1], np.inf]), over(P))

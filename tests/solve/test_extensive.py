@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import pickle
 import signal
@@ -307,6 +308,26 @@ def route(m: dro.Stage, data: xr.Dataset) -> Any:
 def network_plan() -> xr.Dataset:
     labels = network().data
     return xr.Dataset({"opened": xr.zeros_like(labels.fixed)})
+
+
+@pytest.mark.parametrize(("step", "status"), [("solve_recourse", "interrupted"), ("result_at", "optimal")])
+def test_ctrl_c_beside_the_search_keeps_the_plan(monkeypatch: pytest.MonkeyPatch, step: str, status: str) -> None:
+    module = importlib.import_module("drofcm.solve.extensive")
+    real, pressed = getattr(module, step), []
+
+    def press(*arguments: Any, **options: Any) -> Any:
+        if not pressed:
+            pressed.append(step)
+            raise KeyboardInterrupt
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(module, step, press)
+    result = program().solve(method="extensive", ambiguity=dro.ModifiedChiSquared(0.1), gap=1e-6)
+    assert pressed
+    assert result.status == status
+    assert result.lower_bound <= result.objective
+    judged = dro.evaluate(program(), result.first_stage, ambiguity=dro.ModifiedChiSquared(0.1), workers=1)
+    assert result.objective == pytest.approx(judged.objective)
 
 
 def test_time_limit_with_a_plan() -> None:
