@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from drofcm.core.descriptors import silenced
+from drofcm.core.descriptors import silenced, unprinted
 from drofcm.core.interrupts import postponed
 
 LIBC = ctypes.CDLL(None)
@@ -73,6 +73,23 @@ def test_threads_leave_the_output_as_it_was(capfd: pytest.CaptureFixture[str]) -
     assert [os.fstat(number).st_ino for number in (1, 2)] == before
     assert len(os.listdir("/proc/self/fd")) == count
     assert capfd.readouterr() == ("", "")
+
+
+def test_what_c_prints_is_not_seen_and_what_others_write_is(capfd: pytest.CaptureFixture[str]) -> None:
+    say("before")
+    with unprinted():
+        say("left over from debugging")
+        with unprinted():
+            say("and more")
+        say("and still more")
+        # another thread, a child process or Python itself
+        os.write(1, b"a line of the log\n")
+        os.write(2, b"a warning\n")
+    say("after")
+    LIBC.fflush(None)
+    seen = capfd.readouterr()
+    assert sorted(seen.out.splitlines()) == ["a line of the log", "after", "before"]
+    assert seen.err == "a warning\n"
 
 
 @pytest.mark.usefixtures("ctrl_c")

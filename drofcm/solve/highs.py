@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from drofcm.core.descriptors import silenced
+from drofcm.core.descriptors import silenced, unprinted
 from drofcm.core.errors import SolveError
 from drofcm.solve.problem import (
     INTEGRALITY,
@@ -366,16 +366,22 @@ def _ask(asked: _Asked, first: Vector | None, options: dict[str, Any], finer: fl
     if asked.interruptible:
         highs.HandleKeyboardInterrupt = True
     _use_threads(highs, asked.threads)
-    _check(highs.solve(), "run")
+    _check(_solved(highs), "run")
     status = highs.getModelStatus()
     if status == highspy.HighsModelStatus.kUnboundedOrInfeasible:
         highs.setOptionValue("presolve", "off")
-        _check(highs.solve(), "run")
+        _check(_solved(highs), "run")
         status = highs.getModelStatus()
     told = _told(highs, status, scale, bool(problem.integer.any()))
     if told.status == "interrupted" and reached:
         return replace(told, status="enough", bound=max(told.bound, reached[0] / scale))
     return told
+
+
+def _solved(highs: highspy.Highs) -> highspy.HighsStatus | None:
+    # there are versions that print in the middle of a search, whatever their options say
+    with unprinted():
+        return highs.solve()
 
 
 def _told(highs: highspy.Highs, status: highspy.HighsModelStatus, scale: float, mixed_integer: bool) -> _Told:
@@ -723,7 +729,9 @@ class LinearProgram:
 
     def _run(self) -> highspy.HighsModelStatus:
         _use_threads(self._highs, 1)
-        _check(self._highs.run(), "run")
+        with unprinted():
+            ended = self._highs.run()
+        _check(ended, "run")
         return self._highs.getModelStatus()
 
 

@@ -89,6 +89,17 @@ def test_what_never_holds_is_not_said(lie: str, monkeypatch: pytest.MonkeyPatch)
     assert outcome.objective >= -8
 
 
+def test_a_bound_above_a_known_solution_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    # the first answer is consistent in itself: a worse solution, and a bound that calls it the best
+    worse = np.array([0.0, 1.0, 1.0])
+    asked = lying(monkeypatch, lambda told: replace(told, x=worse, objective=-7.0, bound=-7.0), 1)
+    assert solve(knapsack(), lean=True).bound == -7
+    asked.clear()
+    outcome = solve(knapsack(), lean=True, known=-8.0)
+    assert len(asked) == 2
+    assert outcome.bound == outcome.objective == pytest.approx(-8)
+
+
 def test_infeasibility_is_said_once_more_without_presolve(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = lying(monkeypatch, lambda told: told, 0)
     problem = replace(knapsack(), row_lower=np.array([7.0]), row_upper=np.array([8.0]))
