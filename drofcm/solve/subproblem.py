@@ -304,7 +304,7 @@ class Subproblem:
         points: list[Point] = []
         gradient, centre, best, target = start, start, -np.inf, request.target
         for step in range(request.steps):
-            # the Lagrangian at any solution, the cheapest one at the request's own first stage too, bounds it from above
+            # the Lagrangian at any solution, the best at this first stage too, bounds it from above
             met = (Point(request.x, request.target), *request.points, *points)
             known = min(own.cost - float(gradient @ own.x) + _MISSED * abs(own.cost) for own in met)
             bound, point = self._dual_value(gradient, request, known)
