@@ -29,6 +29,7 @@ from drofcm.study.assemble import Assembly
 from drofcm.study.folder import PROVENANCE, RunFolder
 from drofcm.study.plan import read_plan
 from drofcm.study.run import open_study, run_study
+from drofcm.validate.information import Foresight
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ def outcome(tiny_run: RunFolder) -> run._Outcome:
     """What the search of the tiny study found."""
     read = Result.from_netcdf
     baselines = {name: read(tiny_run.path / "baselines" / f"{stem}.nc") for name, stem in STEMS.items()}
-    return run._Outcome(read(tiny_run.path / "result.nc"), baselines, None, ())
+    return run._Outcome(read(tiny_run.path / "result.nc"), baselines, None, (), Foresight())
 
 
 STEMS = {DO_NOTHING: "do_nothing", EXPECTED_VALUE_PLAN: "expected_value"}
