@@ -159,6 +159,7 @@ def test_whatever_stands_against_writing_the_plan_is_handed_on(
     monkeypatch.setattr(run, "write_contents", fails)
     monkeypatch.setattr(run, "report_input", lambda *_: _Certified())
     monkeypatch.setattr(run, "gap_of_benefit", lambda _: 0.0)
+    monkeypatch.setattr(run, "money_facts", lambda _: {})
     with run.held(), pytest.raises(NotWrittenError, match=why) as caught:
         written(tmp_path / "runs" / "a-1", assembly, outcome)
     np.testing.assert_allclose(handed_on(caught.value, assembly, tmp_path), outcome.plan.first_stage["shipped"])
