@@ -139,11 +139,20 @@ def test_run_evaluate_and_report(tmp_path: Path, tiny_told: tuple[RunFolder, str
     run, shown = tiny_told
     study = run.path.parents[1] / "study.yaml"
     assert str(run.path / "report.html") in shown
-    assert "optimal:" in shown
+    assert "optimal: risk-weighted objective" in shown
+    for sentence in run.provenance["told"]:
+        assert sentence in shown
     code, shown, _ = call("evaluate", study, run.path / "tables" / "shipments.csv")
     assert code == 0
     objective = run.provenance["risk_weighted_objective"]
     assert f"{objective / 1e3:,.1f}" in shown
+    priced = run.provenance["money"]["this plan"]
+    for figure in ("expected_cost", "event_mean", "event_tail", "year_tail"):
+        assert f"{priced[figure] / 1e3:,.1f}" in shown
+    assert "How sure that is: by resampling the 3 events" in shown
+    assert "hubs, modules and transport + 24 x (0.5 E + 0.5 CVaR(0.9)) of the cost of one event" in " ".join(
+        shown.split()
+    )
     copy = tmp_path / run.path.name
     shutil.copytree(run.path, copy)
     (copy / "report.html").write_text("", encoding="utf-8")

@@ -105,7 +105,7 @@ def test_the_study_runs_into_the_interval(shipped: dict[str, Shipped], name: str
     assert facts["certified"]
     assert facts["status"] == "optimal"
     assert facts["lower_bound"] <= upper
-    assert lower <= facts["objective"] <= upper * 1.01
+    assert lower <= facts["risk_weighted_objective"] <= upper * 1.01
 
 
 # ---- the main study -------------------------------------------------------------------------------------------------

@@ -39,7 +39,8 @@ def money_table(plans: Mapping[str, Mapping[str, float]], alpha: float, title: s
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("", no_wrap=True)
     for name in plans:
-        table.add_column(name, justify="right")
+        # a hyphen is no place to wrap for rich, which would cut the word
+        table.add_column(name.replace("-", "-\n"), justify="right")
     shown = list(plans.values())
     for key, label in _ROWS.items():
         table.add_row(label.format(level=f"{alpha:.0%}"), *(f"{own[key] / 1e3:,.1f}" for own in shown))

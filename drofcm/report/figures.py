@@ -11,8 +11,8 @@ from bokeh.models import (
     BoxAnnotation,
     ColumnDataSource,
     FactorRange,
+    FixedTicker,
     HoverTool,
-    Label,
     NumeralTickFormatter,
     Range1d,
     Span,
@@ -30,6 +30,9 @@ __all__ = ["blank", "convergence", "cost_bars", "cost_distribution", "loadings",
 CLASS_COLOURS = ("#332288", "#ddcc77", "#88ccee", "#aa4499", "#999933", "#661100", "#44aa99", "#bbbbbb")
 INK_BLUE = "#1b2a4a"
 MOST_LABELS = 60
+_STEPS = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 24.0)
+_MOST_TICKS = 6
+"""Hours between ticks of an axis of times, the first that needs no more ticks than this."""
 LABEL_ROOM = 460
 """Pixels along the axis of a figure of half the page; labels that need more stand upright."""
 
@@ -218,7 +221,7 @@ def unserved(table: pd.DataFrame) -> figure:
 def settling(table: pd.DataFrame, horizon: float) -> figure:
     """Time until each node is stable: median to worst event, and the time allowed; hours.
 
-    A node that is never stable, or dark within its band, has no time: it is marked at the edge, above a line.
+    A node that is never stable, or dark within its band, has no time: its mark stands at the edge, at "never".
     """
     shown = _most(table, table["settled_worst"])
     labels = [plot_text(str(label)) for label in shown.index]
@@ -237,18 +240,20 @@ def settling(table: pd.DataFrame, horizon: float) -> figure:
         ("worst_at", "circle", "worst event", look),
         ("median_at", "circle", "median", hollow),
         ("worst_never", "triangle", "never in the worst", look),
-        ("median_never", "inverted_triangle", "never in the median", hollow),
+        ("median_never", "triangle", "nor in the median", hollow),
     ):
         if np.isfinite(source.data[column]).any():
             drawn.append(plot.scatter("node", column, source=source, marker=marker, legend_label=label, **style))
     plot.scatter(
         "node", "allowed", source=source, marker="dash", size=22, color="#d55e00", line_width=3, legend_label="allowed"
     )
-    if np.isinf(settled).any(axis=None):
+    some_never = bool(np.isinf(settled).any(axis=None))
+    if some_never:
         edge = {"line_color": MUTED, "line_dash": "dotted", "line_width": 1.5}
         plot.add_layout(Span(location=(end + never) / 2, dimension="width", **edge))
-        above = {"text": "never stable within the horizon", "text_font_size": "11px", "text_color": MUTED}
-        plot.add_layout(Label(x=4, y=(end + never) / 2, x_units="screen", y_offset=2, **above))
+        step = min((own for own in _STEPS if end / own <= _MOST_TICKS), default=end)
+        plot.yaxis.ticker = FixedTicker(ticks=[*np.arange(0, end + 1e-9, step).tolist(), never])
+        plot.yaxis.major_label_overrides = {never: "never"}
     tooltips = [
         ("node", "@node"),
         ("median", "@median_text"),
@@ -257,7 +262,7 @@ def settling(table: pd.DataFrame, horizon: float) -> figure:
         ("allowed", "@allowed_min{0} min"),
     ]
     plot.add_tools(HoverTool(renderers=drawn, tooltips=tooltips))
-    plot.y_range = Range1d(-0.04 * end, 1.06 * (never if np.isinf(settled).any(axis=None) else end))
+    plot.y_range = Range1d(-0.04 * end, 1.06 * (never if some_never else end))
     plot.yaxis.axis_label = "h after the onset"
     plot.xaxis.axis_label = "node"
     _label_axis(plot, labels)
@@ -282,6 +287,8 @@ def _settling_source(shown: pd.DataFrame, labels: Sequence[str], never: float) -
             f"{name}_never": np.where(np.isinf(value), never, np.nan),
             f"{name}_text": words(f"settled_{name}"),
         }
+    # whoever is never stable in the median is so in the worst event too: one mark says both
+    columns["worst_never"] = np.where(np.isfinite(columns["median_never"]), np.nan, columns["worst_never"])
     columns |= {
         "dark": shown["dark"].to_numpy(),
         "allowed": shown["stabilise_within"].to_numpy(),

@@ -203,11 +203,12 @@ def hubs(inputs: ReportInput) -> Grid:
         "Out of use in events": _percents(1 - table["available"], 1),
     }
     note = ""
-    if "slot_worth" in table:
+    if "slot_worth" in table and table["slot_worth"].notna().any():
         columns["One more slot is worth, k$/a"] = _numbers(table["slot_worth"] / 1000, 1)
         note = (
             "What one more slot is worth is its price in the linear relaxation of the risk-weighted objective: a "
-            "guide, not a promise. Where slots are empty it is worth nothing and no price is shown."
+            "guide, not a promise. No price is shown where slots are empty: the relaxation fills them with parts of "
+            "modules."
         )
     return _grid(columns, left=("Hub", "State"), note=note)
 

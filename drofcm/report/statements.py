@@ -180,8 +180,9 @@ def nodes(table: pd.DataFrame) -> str:
     if late.empty:
         return f"All {len(table)} nodes that events touch are stable in time in every event"
     worst = table["stabilised"].idxmin()
+    steady = len(table) - len(late)
     told = (
-        f"{len(table) - len(late)} of {len(table)} nodes are stable in time in every event; "
+        f"{steady} of {len(table)} nodes {'is' if steady == 1 else 'are'} stable in time in every event; "
         f"the weakest is node {worst}, stable in {percent(table['stabilised'].min())} of its events"
     )
     black = [str(label) for label in table.index[table["dark"] > 0]]

@@ -6,6 +6,8 @@ import time
 from dataclasses import asdict
 from typing import Any, Final
 
+import loky
+
 from drofcm.core.dims import SCENARIO
 from drofcm.core.errors import DrofcmError
 from drofcm.dsl.program import TwoStageProgram
@@ -48,8 +50,9 @@ def foresight(
         return Foresight(left_out="the search was interrupted")
     searched = float(plan.provenance.get("seconds", 0.0))
     together = max(SHARE * searched, _ALWAYS)
+    workers = 1 if together <= _ONE_PROCESS else loky.cpu_count()
     count = int(program.data.sizes[SCENARIO])
-    each = together / count
+    each = together * workers / count
     if each < _LEAST:
         what = (
             f"{SHARE:.0%} of the time of the search ({searched:.0f} s) is {each:.2g} s for each of {count:,} scenarios"
@@ -63,9 +66,9 @@ def foresight(
             ambiguity=ambiguity,
             solution=plan,
             gap=gap,
-            seconds=each,
+            seconds=together,
             client=client,
-            workers=1 if together <= _ONE_PROCESS else None,
+            workers=workers,
         )
     except DrofcmError as error:
         return Foresight(left_out=f"the search failed: {error}")

@@ -8,10 +8,12 @@ RVPI. Costs that a search left open make them intervals.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import loky
 import numpy as np
 import xarray as xr
 
@@ -216,8 +218,9 @@ def expected_value_of_perfect_information(
     gap
         Relative gap of every search; it widens the interval.
     seconds
-        Of each scenario's search. One that is stopped counts with its bounds, which widens the interval: its best plan
-        is at most as dear as the solution's. None: no limit.
+        Of all searches for one scenario each, which run in ``workers`` processes: what one does not need is left to
+        those after it. One that is stopped counts with its bounds, which widens the interval: its best plan is at most
+        as dear as the solution's. None: no limit.
     client, workers
         Where scenarios are solved: a `dask.distributed.Client` of the user's, or local processes (None: as many as
         there are cores; 1: this process).
@@ -241,7 +244,7 @@ def expected_value_of_perfect_information(
     bound = bind(ambiguity or Nominal(), problem.data) if isinstance(problem, TwoStageProgram) else ambiguity
     total = as_sum(measure).total
     alone = [_alone(blocks, number, total) for number in range(len(blocks.scenarios))]
-    found = spread(partial(_known, gap=gap, seconds=seconds), alone, client, workers)
+    found = _spread_known(alone, gap, seconds, client, workers)
     # who knows the scenario may keep to the plan that is made for all
     kept = best.first_stage_cost / total + best.recourse_cost.sel({SCENARIO: blocks.probability[SCENARIO]}).values
     cost = blocks.probability.copy(data=np.minimum([high for _, high in found], kept)).rename("wait_and_see")
@@ -270,12 +273,28 @@ def _alone(blocks: TwoStageBlocks, number: int, total: float) -> TwoStageBlocks:
     return replace(own, first_stage=weighed, terms={})
 
 
-def _known(blocks: TwoStageBlocks, gap: float, seconds: float | None) -> tuple[float, float]:
-    try:
-        result = solve_blocks(blocks, Expectation(), Nominal(), method="extensive", gap=gap, time_limit=seconds)
-    except LimitError as error:
-        return error.lower_bound, np.inf
-    return result.lower_bound, result.upper_bound
+def _spread_known(
+    alone: list[TwoStageBlocks], gap: float, seconds: float | None, client: Any, workers: int | None
+) -> list[tuple[float, float]]:
+    """Bounds of every scenario's own program, in as many batches as there are processes."""
+    count = min(len(alone), workers if workers is not None else loky.cpu_count())
+    batches = [alone[first::count] for first in range(count)]
+    found = spread(partial(_known, gap=gap, seconds=seconds), batches, client, workers)
+    return [found[number % count][number // count] for number in range(len(alone))]
+
+
+def _known(batch: list[TwoStageBlocks], gap: float, seconds: float | None) -> list[tuple[float, float]]:
+    """Bounds of some programs, one after the other, each with its share of the time that is left."""
+    began, bounds = time.perf_counter(), []
+    for number, blocks in enumerate(batch):
+        left = None if seconds is None else max(seconds - (time.perf_counter() - began), 0.0) / (len(batch) - number)
+        try:
+            result = solve_blocks(blocks, Expectation(), Nominal(), method="extensive", gap=gap, time_limit=left)
+        except LimitError as error:
+            bounds.append((error.lower_bound, np.inf))
+        else:
+            bounds.append((result.lower_bound, result.upper_bound))
+    return bounds
 
 
 def _of_mean(problem: TwoStageProgram | TwoStageBlocks) -> TwoStageProgram | TwoStageBlocks:

@@ -15,7 +15,7 @@ import drofcm as dro
 from drofcm.config import StudyFile, resolved
 from drofcm.core.errors import InputError
 from drofcm.problems import demand_shock
-from drofcm.study.folder import seal
+from drofcm.study.folder import OBJECTIVE, seal
 from drofcm.study.radius import ball, choose_radius
 from drofcm.study.regret import criticality_of_run
 from drofcm.study.robustness import run_robustness
@@ -58,9 +58,9 @@ def test_hubs_are_worth_what_they_are_in_the_worst_case(data: xr.Dataset, tmp_pa
     study = StudyFile.model_validate(YAML(typ="safe").load(TINY + WORST))
     with (tmp_path / "study.resolved.yaml").open("w", encoding="utf-8") as stream:
         YAML(typ="safe").dump(resolved(study), stream)
-    figures = ("objective", "lower_bound", "upper_bound", "gap")
-    facts = {name: getattr(plan, name) for name in figures}
-    seal(tmp_path, {**facts, "gap_of_benefit": plan.gap, "status": plan.status, "certified": True, "warnings": []})
+    facts = {name: getattr(plan, name) for name in ("lower_bound", "upper_bound", "gap", "status")}
+    facts |= {OBJECTIVE: plan.objective, "gap_of_benefit": plan.gap, "certified": True, "warnings": []}
+    seal(tmp_path, {**facts, "alpha": 0.9, "money": {}, "told": []})
     table = criticality_of_run(tmp_path, gap=1e-7, workers=1)
 
     # every plan: which hubs are open, each with its one generator or without

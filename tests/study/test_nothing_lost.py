@@ -29,6 +29,7 @@ from drofcm.study.assemble import Assembly
 from drofcm.study.folder import PROVENANCE, RunFolder
 from drofcm.study.plan import read_plan
 from drofcm.study.run import open_study, run_study
+from drofcm.validate.information import Foresight
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ def outcome(tiny_run: RunFolder) -> run._Outcome:
     """What the search of the tiny study found."""
     read = Result.from_netcdf
     baselines = {name: read(tiny_run.path / "baselines" / f"{stem}.nc") for name, stem in STEMS.items()}
-    return run._Outcome(read(tiny_run.path / "result.nc"), baselines, None, ())
+    return run._Outcome(read(tiny_run.path / "result.nc"), baselines, None, (), Foresight())
 
 
 STEMS = {DO_NOTHING: "do_nothing", EXPECTED_VALUE_PLAN: "expected_value"}
@@ -158,6 +159,7 @@ def test_whatever_stands_against_writing_the_plan_is_handed_on(
     monkeypatch.setattr(run, "write_contents", fails)
     monkeypatch.setattr(run, "report_input", lambda *_: _Certified())
     monkeypatch.setattr(run, "gap_of_benefit", lambda _: 0.0)
+    monkeypatch.setattr(run, "money_facts", lambda _: {})
     with run.held(), pytest.raises(NotWrittenError, match=why) as caught:
         written(tmp_path / "runs" / "a-1", assembly, outcome)
     np.testing.assert_allclose(handed_on(caught.value, assembly, tmp_path), outcome.plan.first_stage["shipped"])

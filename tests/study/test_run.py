@@ -63,6 +63,22 @@ def test_bounds_hold_and_the_plan_is_worth_its_money(tiny_run: RunFolder) -> Non
     assert facts["gap_of_benefit"] == pytest.approx(benefit)
 
 
+def test_money_is_stated_apart_from_what_was_minimised(tiny_run: RunFolder) -> None:
+    facts, plan = tiny_run.provenance, Result.from_netcdf(tiny_run.path / "result.nc")
+    money = facts["money"]["this plan"]
+    assert money["expected_cost"] == pytest.approx(plan.mean)
+    assert money["risk_weighted_objective"] == facts["risk_weighted_objective"] == plan.objective
+    # 24 events a year, three scenarios: the dearest tenth is the dearest one
+    assert money["event_tail"] == pytest.approx(float(plan.recourse_cost.max()) / 24)
+    headline = pd.read_csv(tiny_run.path / "tables" / "headline.csv", index_col="plan")
+    assert headline.loc["this plan", "expected_cost_usd_per_a"] == pytest.approx(plan.mean)
+    assert headline.loc["do nothing", "first_stage_cost_usd_per_a"] == 0
+    known = facts["perfect_information"]
+    assert known["left_out"] == ""
+    # who knows the event does no worse than the plan, and no better than any bound
+    assert 0 <= known["lower"] <= known["upper"] <= facts["risk_weighted_objective"]
+
+
 def test_median_plan_is_the_cheapest_that_keeps_the_rows(tiny: Path) -> None:
     """Of one to three hubs, and none where even one is beyond the budget."""
     data = open_study(tiny).data

@@ -40,17 +40,17 @@ def plan(program: TwoStageProgram) -> Result:
 
 
 @pytest.fixture(scope="module")
-def searches() -> dict[tuple[str, str], tuple[float, float]]:
-    """Bounds of the searches made so far, by hub and what it was forced to."""
+def searches() -> dict[tuple[str, str], tuple[float, float, float]]:
+    """What the searches found that were made so far, by hub and what it was forced to."""
     return {}
 
 
 @pytest.fixture
-def searched_once(monkeypatch: pytest.MonkeyPatch, searches: dict[tuple[str, str], tuple[float, float]]) -> None:
+def searched_once(monkeypatch: pytest.MonkeyPatch, searches: dict[tuple[str, str], tuple[float, float, float]]) -> None:
     """The same problem is searched once for all tests: what they differ in is how its bounds are read."""
     search = criticality._bounds
 
-    def remembered(task: Any) -> tuple[float, float]:
+    def remembered(task: Any) -> tuple[float, float, float]:
         key = (task.hub, task.force)
         if key not in searches:
             searches[key] = search(task)
@@ -63,7 +63,8 @@ def check_what_is_worked_out(table: pd.DataFrame) -> None:
     assert table["open"].to_dict() == {"k": True, "h": False}
     assert table["force"].to_dict() == {"k": "out", "h": "in"}
     # without k the best is h alone; with h in, h alone is cheaper than both
-    for bound in ("extra_at_least", "extra_at_most"):
+    # under the expectation the objective is the expected cost
+    for bound in ("extra_at_least", "extra_at_most", "extra_expected"):
         np.testing.assert_allclose(table[bound], 125, atol=0.1)
     assert set(table["role"]) == {"in every", "in none"}
 
@@ -108,6 +109,7 @@ def test_a_hub_that_the_study_forces_out_or_needs_has_no_plan(data: xr.Dataset) 
     plan = demand_shock.program(forced).solve(risk=RISK, gap=1e-7)
     table = hub_criticality(forced, plan, RISK, gap=1e-7, workers=1)
     assert np.isinf(table["extra_at_least"]).all()
+    assert table["extra_expected"].isna().all()
     assert (table["role"] == "in every").all()
 
 

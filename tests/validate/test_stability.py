@@ -70,6 +70,18 @@ def test_figures_are_those_of_the_newsvendor() -> None:
     assert found.unproven <= 1e-3
 
 
+def test_expected_costs_stand_beside_an_objective_that_is_none() -> None:
+    """Half mean, half CVaR: the means are those of the same plans without the tail."""
+    drawn, truth = samples(2, 20), np.random.default_rng(98).gamma(4.0, 10.0, 50)
+    risk = 0.5 * dro.Expectation() + 0.5 * dro.CVaR(0.8)
+    found = stability({name: program(own) for name, own in drawn.items()}, program(truth), risk=risk)
+    for name, own in drawn.items():
+        ordered = float(found.plans["ordered"].sel(ensemble=name))
+        assert found.table.loc[name, "mean_in_sample"] == pytest.approx(cost(ordered, own), abs=1e-5)
+        assert found.table.loc[name, "mean_out_of_sample"] == pytest.approx(cost(ordered, truth), abs=1e-5)
+    assert (found.table["mean_out_of_sample"] < found.table["out_of_sample"]).all()
+
+
 def test_without_a_reference_each_judges_the_others() -> None:
     drawn = samples(3, 21)
     found = stability({name: program(own) for name, own in drawn.items()})
@@ -125,6 +137,8 @@ def test_command_shows_every_ensemble(tiny: Path) -> None:
     told = CliRunner().invoke(app, command)
     assert told.exit_code == 0, told.output
     assert "2 ensembles: costs spread by" in told.stdout
+    assert "Expected cost of plans, k$/a" in told.stdout
+    assert "Risk-weighted objective of plans (no cash), k$/a" in told.stdout
     assert "out of sample (reference)" in told.stdout
 
 
