@@ -36,7 +36,7 @@ steps_min:
   - {count: 3, length: 10.0}
   - {count: 1, length: 30.0}
 nodes: {stabilise_within_h: 0.5, interruption_h: 1.0, band_mw: 0.1, critical_share: 0.6, supply_ramp_mw_h: 1.0, \
-supply_headroom_mw: 0.1, feeder_headroom_mw: 0.1, requirement_margin: 1.1}
+supply_headroom_mw: 0.1, feeder_headroom_mw: 0.1, cap: share, requirement_margin: 1.1}
 penalties: {unserved_per_mwh: 5000.0, critical_per_mwh: 15000.0, flexible_per_mwh: 4000.0, surplus_per_mwh: 800.0}
 risk: {expectation: 0.5, cvar: [{alpha: 0.9, weight: 0.5}], worst_case: 0.0}
 ambiguity: {kind: wasserstein, radius: 0.1, over: [shock], norm: 1, order: 1.0}

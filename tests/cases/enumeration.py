@@ -18,6 +18,8 @@ import numpy as np
 import xarray as xr
 from scipy.optimize import linprog
 
+from drofcm.core.dims import DEMAND_SHOCK_DATA
+
 Sent = tuple[tuple[tuple[str, str, str], int], ...]
 """Modules sent as sorted ((node, hub, fcm), number) with number > 0."""
 
@@ -71,7 +73,7 @@ class Figures:
 
 
 def _table(array: xr.DataArray) -> dict[tuple[Any, ...], float]:
-    order = [dim for dim in ("scenario", *array.dims) if dim in array.dims]
+    order = [dim for dim in ("scenario", *DEMAND_SHOCK_DATA[str(array.name)].dims) if dim in array.dims]
     array = array.transpose(*dict.fromkeys(order))
     labels = [array.indexes[dim].tolist() for dim in array.dims]
     return {

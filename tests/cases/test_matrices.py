@@ -75,6 +75,7 @@ def plans(data: xr.Dataset) -> list[xr.Dataset]:
                     if modules <= stock[supplier, fcm] and taken <= room[hub]:
                         drawn[str(supplier), str(hub), str(fcm)] = modules
                         room[hub] -= taken
+                        stock[supplier, fcm] -= modules
         chosen.append(plan_of(data, drawn))
     return chosen
 

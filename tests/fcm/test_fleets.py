@@ -9,12 +9,17 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import xarray as xr
+from cases.loader import load_case
 from fcm.technologies import FCM, TECHNOLOGIES, changed
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
+from drofcm.core.errors import DrofcmWarning
+from drofcm.fcm import fleets
 from drofcm.fcm.fleets import minimal_fleets, smallest_covers
+from drofcm.problems import demand_shock
+from drofcm.problems.demand_shock_data import derive
 
 STEP = [0.5, 0.5, 1.0]
 BAND = 0.05
@@ -220,3 +225,18 @@ def test_more_covers_than_the_limit_are_none_at_all() -> None:
     assert every is not None
     assert len(every) == 10  # three of three kinds
     assert smallest_covers(rows, least, most, limit=9) is None
+
+
+def test_it_is_said_at_how_many_nodes_fleets_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = load_case("enumerated").data
+    listed = derive(data)
+    having = listed.alternative_exists.any("alternative")
+    assert having.any()
+    assert not listed.fleets_left_out.any()
+    monkeypatch.setattr(fleets, "_MOST_FLEETS", 0)
+    with pytest.warns(DrofcmWarning, match=f"at {int(having.sum())} of {int(listed.affected.sum())} nodes of events"):
+        demand_shock.program(data)
+    without = derive(data)
+    xr.testing.assert_equal(without.fleets_left_out, having)
+    # a node that no fleet can stabilise is known all the same
+    xr.testing.assert_equal(without.fleet_needed, listed.fleet_needed & ~having)

@@ -36,6 +36,9 @@ EQUIVALENT: dict[str, str] = {
     "  ->  share.fillna(0).sum('alternative') + m['stabilised']": TIGHTENS,
     "bring_a_fleet: sign: held - part  ->  held + part": TIGHTENS,
     "bring_a_fleet: comparison: data.minimal_fleet > 0  ->  data.minimal_fleet <= 0": TIGHTENS,
+    "derive: sign: surge.max('time') + follow_limit  ->  surge.max('time') - follow_limit": (
+        "what is unabsorbed beyond the drop and the surge is run by modules for nothing, and no optimum does that"
+    ),
     "_withdrawal_box: sign: live * limit - data['cut_off_load']  ->  live * limit + data['cut_off_load']": WIDER_BOX,
     "_withdrawal_box: sign: -limit  ->  limit": (
         "by the balance, supply less what is unabsorbed is at least the drop and the power of the modules, negative; "
