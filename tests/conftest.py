@@ -113,9 +113,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # who starts the tests behind a shell has told them to ignore Ctrl-C, which some of them send
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    # who starts the tests behind a shell, or by nohup, has told them to ignore signals that some of them send
+    for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, usual)
     unknown = set(_forbidden(config)) - set(OUTSIDE)
     if unknown:
         raise pytest.UsageError(f"--forbid-skips: unknown {', '.join(sorted(unknown))}; known: {', '.join(OUTSIDE)}")

@@ -61,6 +61,7 @@ def test_option_that_no_study_could_state_is_a_message(tmp_path: Path) -> None:
     assert told.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_study_without_a_plan_is_told_in_our_words_alone(tmp_path: Path) -> None:
     text = TINY.replace("scenarios: 3", "scenarios: 1").replace("{count: 3, length: 10}, {count: 2", "{count: 2")
     (tmp_path / "study.yaml").write_text(text + "budget_per_year: 1000\nhubs: {minimum: 1}\n", encoding="utf-8")

@@ -261,6 +261,9 @@ def expected_value_of_perfect_information(
 
 
 def _risk_of(risk: RiskMeasure, ambiguity: AmbiguitySet, cost: xr.DataArray, probability: xr.DataArray) -> float:
+    if not np.isfinite(cost).all():
+        # a search without time knows no plan, or no bound, of some scenario: nothing is known of them together
+        return float(cost.max() if np.isposinf(cost).any() else cost.min())
     return float((worst_case_weights(risk, ambiguity, cost, probability) * cost).sum())
 
 

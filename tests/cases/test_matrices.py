@@ -80,6 +80,7 @@ def plans(data: xr.Dataset) -> list[xr.Dataset]:
     return chosen
 
 
+@pytest.mark.slow
 def test_some_events_of_the_main_study_cost_what_rows_and_columns_say(main_study: Assembly) -> None:
     """A surge, a drop and a fault, at three plans."""
     classes = main_study.data.event_class.values

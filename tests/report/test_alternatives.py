@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from drofcm.report import style
 from drofcm.report.alternatives import frontier_part, moves_part
 from drofcm.report.document import write_report
 from drofcm.report.inputs import EXPECTED_VALUE_PLAN, NOMINAL_PLAN, ReportInput
@@ -30,7 +31,7 @@ def test_what_robustness_moves(report_input: ReportInput, tmp_path: Path) -> Non
     )
     assert ["Leesburg", "battery", "1", "2", "+1"] in part.moves.rows
     nominal, plan = inputs.baselines[NOMINAL_PLAN], inputs.plan
-    assert f"this plan costs {abs(plan.mean - nominal.mean) / 1000:,.0f} k$/a" in part.note
+    assert f"this plan costs {style.money(abs(plan.mean - nominal.mean))} k$/a" in part.note
     write_report(tmp_path / "report.html", inputs)
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert part.heading in page

@@ -73,7 +73,7 @@ def test_what_scenarios_and_foresight_are_worth(report_input: ReportInput) -> No
     assert [float(text.replace(",", "")) for text in shown.groups()] == pytest.approx(
         [low / 1000, high / 1000], rel=0.01
     )
-    assert f"{abs(naive.mean - plan.mean) / 1000:,.0f} k$/a" in told["Scenarios are worth (VSS)"]
+    assert f"{style.money(abs(naive.mean - plan.mean))} k$/a" in told["Scenarios are worth (VSS)"]
     assert "Knowing the event would be worth (EVPI)" not in told
     known = replace(report_input, foresight=Foresight(20e3, 150e3, 3.2))
     assert dict(evidence.information(known))["Knowing the event would be worth (EVPI)"] == (

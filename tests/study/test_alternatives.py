@@ -76,6 +76,7 @@ def test_the_page_shows_both(folder: RunFolder) -> None:
     assert folder.faults() == []
 
 
+@pytest.mark.slow
 def test_a_comparison_that_fails_costs_no_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     few = "frontier: {tail_weights: [0], multiples: [0]}"
     (tmp_path / "study.yaml").write_text(f"{TINY}{few}\n", encoding="utf-8")

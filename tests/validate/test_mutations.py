@@ -47,7 +47,7 @@ EQUIVALENT: dict[str, str] = {
 }
 """Mutants that are no other problem, and why."""
 
-EVERY = 40
+EVERY = 100
 """One mutant in so many runs by default."""
 
 
