@@ -86,7 +86,7 @@ def test_maximum_is_told_as_one(tmp_path: Path, method: str) -> None:
 def test_stopped_at_the_time_limit_with_a_plan(benchmarks: Path) -> None:
     code, told, _ = call(benchmarks / "siplib" / "dcap233_200", "--method", "extensive", "--time-limit", 2)
     assert code == 3
-    assert "time_limit: objective" in told
+    assert "time limit: objective" in told
     assert number("lower bound", told) <= 1834.568 * (1 + 1e-4)
     assert number("upper bound", told) >= 1834.568 * (1 - 1e-4)
 

@@ -192,6 +192,13 @@ def test_files_outside_and_files_that_nobody_describes_are_found(folder: Path, e
     assert any("lies outside the data folder" in text for text in findings(folder))
 
 
+def test_a_column_with_an_endless_name_is_told_in_short(folder: Path, edit: Edit) -> None:
+    edit("datapackage.yaml", "name: resistance", "name: r" + 4000 * "e")
+    told = [str(found) for found in verify_datapackage(folder)]
+    assert any("columns differ" in text and "undescribed resistance" in text for text in told)
+    assert max(map(len, told)) < 1000
+
+
 def test_a_feeder_may_have_several_sources(folder: Path, edit: Edit) -> None:
     edit("datapackage.yaml", 'source_bus: "1"', 'source_bus: ["1", "18"]')
     assert load_feeder(folder).attrs["source_bus"] == ["1", "18"]

@@ -219,7 +219,7 @@ def _verify_file(path: Path, resource: Resource) -> Iterator[Finding]:
         yield Finding(
             f"{path}:1" if resource.format == "csv" else str(path),
             f"columns differ from {DESCRIPTOR}: {'; '.join(parts) or 'their order'}",
-            f"described: {', '.join(described)}",
+            f"described: {shorten(described, len(described))}",
         )
 
 

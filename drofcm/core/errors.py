@@ -11,7 +11,7 @@ import difflib
 import math
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 __all__ = [
     "DrofcmError",
@@ -171,7 +171,10 @@ def quoted(value: object, most: int = 60) -> str:
     """``repr`` of a value that the user gave, cut in the middle where it is long."""
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**most:
         return f"a number of more than {most} digits"  # Python refuses to write thousands of digits
-    text = repr(value)
+    return _cut(repr(value), most)
+
+
+def _cut(text: str, most: int) -> str:
     half = most // 2
     return text if len(text) <= most else f"{text[:half]}...{text[-half:]}"
 
@@ -196,9 +199,13 @@ def suggest(word: str, known: Iterable[str]) -> str:
     return f"did you mean {near[0]!r}?" if near else f"known: {shorten(candidates)}"
 
 
+_MOST_CHARACTERS: Final = 200
+"""Of one name in a message; a longer one is cut in the middle."""
+
+
 def shorten(labels: Collection[Any], most: int = 6) -> str:
     """The first names of a sequence and how many were left out, for messages; see `labels_of` for labels of data."""
-    return _first([str(label) for label in list(labels)[:most]], len(labels))
+    return _first([_cut(str(label), _MOST_CHARACTERS) for label in list(labels)[:most]], len(labels))
 
 
 def labels_of(labels: Collection[Any], most: int = 6) -> str:
@@ -208,7 +215,7 @@ def labels_of(labels: Collection[Any], most: int = 6) -> str:
 
 def text_of(label: Any) -> str:
     """A label as messages show it: text in quotes, anything else as it prints."""
-    return repr(str(label)) if isinstance(label, str) else str(label)
+    return _cut(repr(str(label)) if isinstance(label, str) else str(label), _MOST_CHARACTERS)
 
 
 def _first(shown: list[str], count: int) -> str:

@@ -68,6 +68,20 @@ def _is_text(column: pd.Series[Any]) -> pd.Series[bool]:
     return column.map(lambda value: isinstance(value, str) and value.strip() != "")
 
 
+def _occurs_above(column: pd.Series[Any]) -> pd.Series[bool]:
+    """Where a value stands further up already, as it is written: GeoJSON may hold objects, which have no hash."""
+    return column.map(repr).duplicated()
+
+
+def _is_new(column: pd.Series[Any]) -> pd.Series[bool]:
+    # what is no text is a finding of its own
+    return ~(_is_text(column).astype(bool) & _occurs_above(column))
+
+
+def _different(values: pd.Series[Any]) -> list[str]:
+    return list(dict.fromkeys(map(str, values)))
+
+
 def _is_amount(column: pd.Series[Any]) -> pd.Series[bool]:
     numbers = _numbers(column)
     return (numbers >= 0) & (numbers < np.inf)
@@ -110,7 +124,8 @@ _COUNT = pa.Check(_is_count, error=f"must be at most {MOST_MODULES:,}")
 _POSITIVE = pa.Check(_is_positive, error="must be a finite number above 0")
 _FLAG = pa.Check(_is_flag, error="must be 0 or 1")
 _SHARE = pa.Check(_is_share, error="must be between 0 and 1")
-_ID = {"id": pa.Column(checks=_TEXT, unique=True)}
+_UNIQUE = pa.Check(_is_new, error="duplicate")
+_ID = {"id": pa.Column(checks=[_TEXT, _UNIQUE])}
 _NAMED = {**_ID, "name": pa.Column(checks=_TEXT)}
 
 
@@ -222,8 +237,8 @@ def id_findings(layer: gpd.GeoDataFrame, where: str) -> Iterator[Finding]:
         yield Finding(where, "column 'id' is missing", f"columns: {shorten([str(name) for name in layer.columns])}")
     elif layer["id"].isna().any():
         yield Finding(f"{where}['id']", "value is missing", "every place needs an id")
-    elif layer["id"].duplicated().any():
-        twice = shorten(layer["id"][layer["id"].duplicated()].unique())
+    elif (again := _occurs_above(layer["id"])).any():
+        twice = shorten(_different(layer["id"][again]))
         yield Finding(f"{where}['id']", f"duplicate: {twice}", "every id may occur once")
 
 
@@ -316,8 +331,8 @@ def _attributes(layer: pd.DataFrame) -> pd.DataFrame:
 
 def _value_finding(layer: pd.DataFrame, where: str, check: str, group: pd.DataFrame) -> Finding:
     at = rows_where(layer, layer.index.isin(group["index"]))
-    if check == "field_uniqueness":
-        return Finding(where, f"duplicate: {shorten(group['failure_case'].unique())}", "every id may occur once")
+    if check == _UNIQUE.error:
+        return Finding(where, f"duplicate: {shorten(_different(group['failure_case']))}", "every id may occur once")
     if check == "not_nullable":
         return Finding(where, f"value is missing at {at}")
     values = shorten([repr(value) for value in group["failure_case"]])

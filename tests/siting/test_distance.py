@@ -82,6 +82,8 @@ def test_order_of_rows_changes_nothing(order: list[str]) -> None:
         (layer("ashburn", crs="EPSG:32617"), "different CRSs, EPSG:32617 and EPSG:32618"),
         (layer("ashburn").drop(columns="id"), "column 'id' is missing"),
         (layer("ashburn", "ashburn"), "duplicate: ashburn"),
+        (layer("ashburn", "winchester").assign(id=[1, 1]), "duplicate: 1"),
+        (layer("ashburn", "winchester").assign(id=[{}, {}]), "duplicate: {}"),
         (layer("ashburn").assign(id=[None]), "value is missing"),
         (layer("ashburn").iloc[:0], "has no rows"),
         (layer("ashburn").buffer(10).to_frame("geometry").assign(id="a"), "Polygon at id a, a point is needed"),
