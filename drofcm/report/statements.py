@@ -198,9 +198,11 @@ def network(data: xr.Dataset, state: xr.Dataset) -> str:
     lowest = float(state["voltage_low"].min())
     loaded = state["loading"].idxmax().item()
     broken = int(((state["voltage_low"] < data["v_min"] - 1e-6) | (state["voltage_high"] > data["v_max"] + 1e-6)).sum())
-    limits = "every voltage limit holds" if broken == 0 else f"{broken} buses leave their voltage limits"
+    limits = "every voltage limit holds in every event"
+    if broken:
+        limits = f"{_count(broken, 'bus leaves its', 'buses leave their')} voltage limits in some event"
     return (
-        f"In the linear model {limits} in every event; AC power flow was not run at this plan. There "
+        f"In the linear model {limits}; AC power flow was not run at this plan. There "
         f"lowest {number(lowest, 3)} pu at bus {low}; line {loaded} is loaded most, "
         f"{percent(float(state['loading'].max()))} of its rating"
     )
