@@ -20,6 +20,7 @@ from drofcm.core.errors import (
     LimitError,
     NotWrittenError,
     SolveError,
+    labels_of,
     raise_if_any,
 )
 from drofcm.core.files import unwritable
@@ -237,7 +238,7 @@ def run_study(
             "inputs": inputs,
             "versions": versions(),
             "taken_up": earlier.whole,
-            "warnings": [asdict(finding) for finding in (*assembly.findings, *earlier.damage, *outcome.left_out)],
+            "warnings": [asdict(finding) for finding in (*assembly.findings, *earlier.damage, *outcome.findings)],
             "compared": not outcome.left_out,
         }
         return _write(target, assembly, outcome, provenance, log)
@@ -280,6 +281,20 @@ class _Outcome:
     baselines: dict[str, Result]
     frontier: pd.DataFrame | None
     left_out: tuple[Finding, ...]
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What is to be known about the plan: what it is not compared with, and where its dispatch is not the preferred."""
+        kept = self.plan.provenance.get("preference", {}).get("kept", {})
+        fix = "costs and certificate are not touched by it: of dispatches that cost the same some other one is shown"
+        return (
+            *self.left_out,
+            *(
+                Finding(f"dispatch of scenario {labels_of(labels)}", f"not the preferred one: {why}", fix, "warning")
+                for why, labels in kept.items()
+            ),
+        )
+
     foresight: Foresight
 
 
