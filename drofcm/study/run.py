@@ -284,7 +284,7 @@ class _Outcome:
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """What is to be known about the plan: what it is not compared with, and where its dispatch is not the preferred."""
+        """What is to be known of the plan: what it is not compared with, where its dispatch is not the preferred."""
         kept = self.plan.provenance.get("preference", {}).get("kept", {})
         fix = "costs and certificate are not touched by it: of dispatches that cost the same some other one is shown"
         return (
