@@ -264,12 +264,9 @@ for name in sys.argv[1:]:
 def test_installed_wheel_loads_every_dataset(wheel: Path, packages: list[Path], tmp_path: Path) -> None:
     """The wheel in a virtual environment of its own, whose dependencies are those of this one."""
     home = tmp_path / "venv"
-    venv.create(home, with_pip=False)
+    venv.create(home, with_pip=True)  # the environment of the tests need not have one
     python = home / "bin" / "python"
-    run(
-        *(sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "--no-index", "--quiet", wheel),
-        cwd=tmp_path,
-    )
+    run(python, "-m", "pip", "install", "--no-deps", "--no-index", "--quiet", wheel, cwd=tmp_path)
     # A path line in a .pth file adds the folder without reading the .pth files in it, so that an editable drofcm there
     # stays out of sight.
     (site,) = home.glob("lib/python*/site-packages")
