@@ -43,7 +43,8 @@ def unprinted() -> Iterator[None]:
     (glibc, macOS); elsewhere what is printed is seen.
     """
     with ExitStack() as stack:
-        if _stdout() is not None:
+        # without a stream that leads nowhere C would write to none at all
+        if _stdout() is not None and _nowhere() is not None:
             with postponed():
                 stack.enter_context(_Nowhere())
         yield
