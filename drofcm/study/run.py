@@ -20,8 +20,8 @@ from drofcm.core.errors import (
     LimitError,
     NotWrittenError,
     SolveError,
-    labels_of,
     raise_if_any,
+    shorten,
 )
 from drofcm.core.files import unwritable
 from drofcm.core.interrupts import heeded, held
@@ -290,7 +290,7 @@ class _Outcome:
         return (
             *self.left_out,
             *(
-                Finding(f"dispatch of scenario {labels_of(labels)}", f"not the preferred one: {why}", fix, "warning")
+                Finding(f"dispatch of scenario {shorten(labels)}", f"not the preferred one: {why}", fix, "warning")
                 for why, labels in kept.items()
             ),
         )
@@ -403,6 +403,11 @@ def _foreseen(assembly: Assembly, program: TwoStageProgram, plan: Result, log: _
             return foresight(program, plan, risk, ambiguity, assembly.study.solver.mip_gap, client)
     except KeyboardInterrupt:
         return Foresight(left_out="interrupted")
+    except Exception as error:
+        # whatever stands against a figure beside the plan, the plan is not lost for it; log and report say what it was
+        why = f"the search failed: {type(error).__name__}: {error}"
+        log.note(f"value of perfect information left out: {why}")
+        return Foresight(left_out=why)
 
 
 def _median_plan(
